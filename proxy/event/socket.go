@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handler is told when a socket of its own is ready. It must not block. The
+// flags of the socket say what to try; a handler that stops before it met
+// EAGAIN asks for another turn with Loop.Again.
+type Handler interface {
+	Ready(s *Socket)
+}
+
+// Socket is a non-blocking descriptor registered on a loop. Events are
+// edge-triggered: Readable and Writable are set when the kernel reports them
+// and cleared by the user who meets EAGAIN. Hangup stays set once the peer
+// has finished sending or reset, Failed once the kernel has an error for it.
+type Socket struct {
+	FD       int
+	Readable bool
+	Writable bool
+	Hangup   bool
+	Failed   bool
+
+	registered bool
+	queued     bool
+	handler    Handler
+}
+
+// note records what epoll reported. Errors and hang-ups make a socket both
+// readable and writable: the next call tells what happened.
+func (s *Socket) note(events uint32) {
+	const end = unix.EPOLLERR | unix.EPOLLHUP
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|end) != 0 {
+		s.Readable = true
+	}
+	if events&(unix.EPOLLOUT|end) != 0 {
+		s.Writable = true
+	}
+	if events&(unix.EPOLLRDHUP|end) != 0 {
+		s.Hangup = true
+	}
+	if events&unix.EPOLLERR != 0 {
+		s.Failed = true
+	}
+}
+
+// Register watches s.FD for reading and writing, edge-triggered, and calls h
+// when something changes. State that already holds is reported too.
+func (l *Loop) Register(s *Socket, h Handler) error {
+	return l.register(s, h, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+// RegisterListener watches a listening socket that several loops share. The
+// kernel wakes one of them (EPOLLEXCLUSIVE), and wakes again as long as
+// connections wait (level-triggered).
+func (l *Loop) RegisterListener(s *Socket, h Handler) error {
+	return l.register(s, h, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+}
+
+func (l *Loop) register(s *Socket, h Handler, events uint32) error {
+	for len(l.slots) <= s.FD {
+		l.slots = append(l.slots, slot{})
+	}
+	sl := &l.slots[s.FD]
+	sl.gen++
+	ev := unix.EpollEvent{Events: events, Fd: int32(s.FD), Pad: sl.gen}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, s.FD, &ev); err != nil {
+		return fmt.Errorf("watch descriptor %d: %w", s.FD, err)
+	}
+	sl.socket = s
+	s.handler, s.registered = h, true
+	return nil
+}
+
+// Unregister stops watching s without closing it.
+func (l *Loop) Unregister(s *Socket) {
+	if !s.registered {
+		return
+	}
+	l.forget(s)
+	// Fails only when the descriptor is gone, which is what was wanted.
+	_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, s.FD, nil)
+}
+
+// Close closes the descriptor and forgets it. A second call does nothing.
+func (l *Loop) Close(s *Socket) {
+	if s.FD < 0 {
+		return
+	}
+	l.forget(s)
+	unix.Close(s.FD)
+	s.FD = -1
+}
+
+func (l *Loop) forget(s *Socket) {
+	if !s.registered {
+		return
+	}
+	s.registered = false
+	if l.slots[s.FD].socket == s {
+		l.slots[s.FD].socket = nil
+	}
+}
+
+// Again calls the handler of s once more in the next round, after all sockets
+// that are ready now have had their turn.
+func (l *Loop) Again(s *Socket) {
+	if s.queued {
+		return
+	}
+	s.queued = true
+	l.again = append(l.again, s)
+}
+
+// Move makes dst take the place of src: the same descriptor, readiness and
+// registration, delivered to h from now on. src is left closed.
+func (l *Loop) Move(dst, src *Socket, h Handler) {
+	wasQueued := src.queued
+	*dst = *src
+	dst.handler, dst.queued = h, false
+	if dst.registered {
+		l.slots[dst.FD].socket = dst
+	}
+	src.FD, src.registered = -1, false
+	if wasQueued {
+		l.Again(dst)
+	}
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/proxy/event"
+)
+
+// The two ends of a pair.
+const (
+	Client = 0
+	Server = 1
+)
+
+// Reasons for which a pair ends other than both streams having ended.
+var (
+	ErrIdle       = errors.New("idle for too long")
+	ErrHalfClosed = errors.New("half-closed and idle for too long")
+)
+
+// Timeouts of a pair. Zero means none.
+type Timeouts struct {
+	// Idle is how long no byte may arrive on either side. TCP keep-alives
+	// do not count.
+	Idle time.Duration
+	// HalfClosed is the same once one side has ended its stream.
+	HalfClosed time.Duration
+}
+
+// Owner is told when a pair has ended. Its sockets are closed by then.
+type Owner interface {
+	Ended(err error)
+}
+
+// Pair is a relayed connection. It is part of a larger record of the
+// connection, which is why it is a value to embed and not allocated here.
+type Pair struct {
+	Ends [2]event.Socket
+
+	loop     *event.Loop
+	pool     *Pool
+	owner    Owner
+	timeouts *Timeouts
+	dirs     [2]direction // dirs[i] moves bytes away from Ends[i]
+	last     time.Time
+	timer    event.Timer
+	done     bool
+}
+
+// Start begins to relay between the two Ends, which are registered on loop
+// with p as their handler, or will be moved there by the caller before this.
+// early are bytes, at most 256 KiB, that the client sent ahead and that still
+// have to reach the server; they are copied. Timeouts are read through the pointer, so that one
+// set serves many pairs.
+func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, early []byte) {
+	p.loop, p.pool, p.owner, p.timeouts = loop, pool, owner, t
+	p.last = loop.Now()
+	p.timer.Func = p.expired
+	for i := range p.dirs {
+		p.dirs[i].chunk = minChunk
+	}
+	if len(early) > 0 {
+		p.dirs[Client].held = pool.hold(early)
+	}
+	p.arm()
+	p.Ready(nil)
+}
+
+// Moved is the number of bytes delivered from the client to the server and
+// back.
+func (p *Pair) Moved() (up, down uint64) {
+	return p.dirs[Client].moved, p.dirs[Server].moved
+}
+
+// Ready implements event.Handler.
+func (p *Pair) Ready(*event.Socket) {
+	if p.done {
+		return
+	}
+	now := p.loop.Now()
+	if now.Sub(p.last) > pause {
+		p.dirs[Client].chunk, p.dirs[Server].chunk = minChunk, minChunk
+	}
+	p.last = now
+	for i := range p.dirs {
+		src, dst := &p.Ends[i], &p.Ends[1-i]
+		result, err := p.dirs[i].run(src, dst, p.pool)
+		switch result {
+		case blocked:
+			// A reset is passed on even while its bytes are held up by a
+			// receiver that takes nothing.
+			if src.Failed {
+				src.Failed = false
+				if err := socketError(src.FD); err != nil {
+					p.finish(err, true)
+					return
+				}
+			}
+		case yielded:
+			p.loop.Again(src)
+		case ended:
+			if p.dirs[1-i].shut {
+				p.finish(nil, false)
+				return
+			}
+			p.arm()
+		case failed:
+			p.finish(err, true)
+			return
+		}
+	}
+}
+
+// pause is how long a flow may be silent before it counts as a new one that
+// has to prove its size again.
+const pause = 200 * time.Millisecond
+
+// Abort ends the pair at once, with a reset on both legs.
+func (p *Pair) Abort(err error) {
+	if !p.done {
+		p.finish(err, true)
+	}
+}
+
+// limit is the time-out in force.
+func (p *Pair) limit() (time.Duration, error) {
+	half := p.dirs[Client].shut || p.dirs[Server].shut
+	if t := p.timeouts.HalfClosed; half && t > 0 && (p.timeouts.Idle == 0 || t < p.timeouts.Idle) {
+		return t, ErrHalfClosed
+	}
+	return p.timeouts.Idle, ErrIdle
+}
+
+func (p *Pair) arm() {
+	if limit, _ := p.limit(); limit > 0 {
+		p.loop.Arm(&p.timer, p.last.Add(limit))
+	}
+}
+
+// expired runs when the timer fires: activity since then only moves it on.
+func (p *Pair) expired() {
+	limit, reason := p.limit()
+	if p.loop.Now().Sub(p.last) < limit {
+		p.arm()
+		return
+	}
+	p.finish(reason, true)
+}
+
+func (p *Pair) finish(err error, reset bool) {
+	p.done = true
+	p.loop.Disarm(&p.timer)
+	for i := range p.dirs {
+		p.dirs[i].drop(p.pool)
+	}
+	for i := range p.Ends {
+		if reset {
+			_ = unix.SetsockoptLinger(p.Ends[i].FD, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		p.loop.Close(&p.Ends[i])
+	}
+	p.owner.Ended(err)
+}
+
+func socketError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n != 0 {
+		return unix.Errno(n)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package relay
+
+import (
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	minChunk  = 16 << 10  // first read of a flow, bytes
+	readChunk = 256 << 10 // largest read into the shared buffer, bytes
+	pipeChunk = 1 << 20   // largest splice, and the size of a pipe, bytes
+
+	// maxPipes bounds the pipes of one loop, because a stalled bulk flow
+	// keeps its pipe until its receiver has room: 2 descriptors and up to
+	// 1 MiB each. Flows beyond it read and write.
+	maxPipes = 24
+
+	// classes of buffers for what could not be written: 4 KiB … 256 KiB.
+	minClass = 12
+	classes  = 7
+	// maxFree bounds the free buffers kept per class.
+	maxFree = 32
+)
+
+// Pool holds what the pairs of one loop borrow while they move bytes. It is
+// used on that loop only and has no lock.
+type Pool struct {
+	scratch []byte
+	free    [classes][][]byte
+	pipes   []*pipe
+	made    int
+	noPipes bool
+}
+
+// NewPool returns a pool for the pairs of one loop.
+func NewPool() *Pool {
+	return &Pool{scratch: make([]byte, readChunk)}
+}
+
+// Close releases the idle pipes. Pairs must have ended before.
+func (p *Pool) Close() {
+	for _, pp := range p.pipes {
+		pp.close()
+	}
+	p.pipes = nil
+}
+
+// hold copies b, which stands in the scratch buffer, into a buffer of its own.
+func (p *Pool) hold(b []byte) []byte {
+	c := class(len(b))
+	var buf []byte
+	if n := len(p.free[c]); n > 0 {
+		buf = p.free[c][n-1]
+		p.free[c] = p.free[c][:n-1]
+	} else {
+		buf = make([]byte, 1<<(minClass+c))
+	}
+	return buf[:copy(buf, b)]
+}
+
+// release takes back a buffer that hold gave out.
+func (p *Pool) release(buf []byte) {
+	buf = buf[:cap(buf)]
+	c := class(len(buf))
+	if len(p.free[c]) < maxFree {
+		p.free[c] = append(p.free[c], buf)
+	}
+}
+
+// class is the smallest one whose buffers hold n bytes.
+func class(n int) int {
+	return max(bits.Len(uint(n-1))-minClass, 0)
+}
+
+// pipe is a kernel buffer between two splices.
+type pipe struct {
+	r, w int
+	n    int // bytes inside
+}
+
+func (p *pipe) close() {
+	unix.Close(p.r)
+	unix.Close(p.w)
+}
+
+// pipe lends an empty pipe, or nil when there is none to be had.
+func (p *Pool) pipe() *pipe {
+	if n := len(p.pipes); n > 0 {
+		pp := p.pipes[n-1]
+		p.pipes = p.pipes[:n-1]
+		return pp
+	}
+	if p.noPipes || p.made >= maxPipes {
+		return nil
+	}
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+		return nil // out of descriptors: reading and writing still works
+	}
+	pp := &pipe{r: fds[0], w: fds[1]}
+	if _, err := unix.FcntlInt(uintptr(pp.w), unix.F_SETPIPE_SZ, pipeChunk); err != nil {
+		// Over the user's soft limit (/proc/sys/fs/pipe-user-pages-soft) a
+		// pipe stays too small to be worth it.
+		pp.close()
+		p.noPipes = true
+		return nil
+	}
+	p.made++
+	return pp
+}
+
+// unpipe takes a pipe back; one that still has bytes in it is thrown away.
+func (p *Pool) unpipe(pp *pipe) {
+	if pp.n > 0 {
+		pp.close()
+		p.made--
+		return
+	}
+	p.pipes = append(p.pipes, pp)
+}
