@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socks
+
+import (
+	socks5 "github.com/armon/go-socks5"
+)
+
+// Config says what a server offers.
+type Config struct {
+	// Users are asked about user names and passwords; with nil clients are
+	// served without authentication. A store is called from event loops: it
+	// must answer from memory and be safe for concurrent use. What follows
+	// the first ';' of a user name is not shown to it, see Request.Options.
+	Users socks5.CredentialStore
+	// Bind and UDP offer the commands BIND and UDP ASSOCIATE.
+	Bind, UDP bool
+}
+
+// Server makes the server's ends of handshakes. It is safe for concurrent use.
+type Server struct {
+	users     socks5.CredentialStore
+	bind, udp bool
+}
+
+// NewServer returns a server for a configuration, which is copied.
+func NewServer(c *Config) *Server {
+	return &Server{users: c.Users, bind: c.Bind, udp: c.UDP}
+}
+
+// Handshake begins the handshake with a client that has just connected.
+func (s *Server) Handshake() *Handshake {
+	return &Handshake{server: s}
+}
+
+// offers tells whether a command is one that is served.
+func (s *Server) offers(c Command) bool {
+	switch c {
+	case Connect:
+		return true
+	case Bind:
+		return s.bind
+	case Associate:
+		return s.udp
+	}
+	return false
+}
