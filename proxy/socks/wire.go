@@ -29,10 +29,6 @@ const (
 	typeIPv6   = 4
 )
 
-// maxAddress is the longest address on the wire: type, length, a name of 255
-// bytes and the port.
-const maxAddress = 1 + 1 + 255 + 2
-
 // addressLength says how long the address that begins with b is, type and port
 // included: RFC 1928 section 5. ErrShort: the length is not known yet.
 func addressLength(b []byte) (int, error) {
