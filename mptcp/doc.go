@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mptcp is Linux's socket interface for Multipath TCP (RFC 8684).
+//
+// The functions on raw descriptors (Listen, Accept, StartConnect,
+// ConnectError, Negotiated) are non-blocking and made for event loops. Dialer
+// and NewListener serve goroutines with the types of package net.
+//
+// Two things differ from package net on purpose. A connection that fails over
+// MPTCP is not tried again as plain TCP: net.Dialer does that after any error,
+// which doubles the time to find out that a host is down and hides a
+// downgrade. And whether MPTCP was negotiated, and if not why, can always be
+// found out: see Status.
+//
+// The kernel falls back to plain TCP by itself when the peer or the path does
+// not let MPTCP through (RFC 8684 section 3.7); such a connection works, and
+// Status says so.
+package mptcp
