@@ -18,6 +18,8 @@ const namePrefix = "tdm-"
 var (
 	// ErrNeedsRoot reports that namespaces cannot be made without root.
 	ErrNeedsRoot = errors.New("network namespaces need root")
+	// ErrNoMPTCP reports that the kernel lacks what a preset is about.
+	ErrNoMPTCP = errors.New("kernel has no MPTCP")
 	// ErrClosed reports the use of a lab after Close.
 	ErrClosed = errors.New("lab is closed")
 )

@@ -5,6 +5,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"os"
 )
 
 // Dual is a pair of addresses of one interface or service.
@@ -79,6 +80,9 @@ type backbone struct {
 }
 
 func newBackbone(name string) (*backbone, error) {
+	if _, err := os.Stat("/proc/sys/net/mptcp"); err != nil {
+		return nil, fmt.Errorf("lab %q: %w", name, ErrNoMPTCP)
+	}
 	l, err := New(name)
 	if err != nil {
 		return nil, err
