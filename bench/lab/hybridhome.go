@@ -43,7 +43,7 @@ type HybridHome struct {
 
 // NewHybridHome builds a HybridHome. The caller closes it.
 func NewHybridHome(name string, spec HybridHomeSpec) (*HybridHome, error) {
-	b, err := newBackbone(name)
+	b, err := newBackbone(name, spec.DSL, spec.LTE)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (home *HybridHome) build(spec HybridHomeSpec) error {
 		return err
 	}
 	home.LAN, err = home.Link(home.Client, home.CPE, "eth0", "lan",
-		home.ClientAddr.prefixes(bits4, bits6), home.CPEAddr.prefixes(bits4, bits6), LinkSpec{})
+		home.ClientAddr.prefixes(bits4, bits6), home.CPEAddr.prefixes(bits4, bits6), feeding(spec.DSL, spec.LTE))
 	if err != nil {
 		return err
 	}

@@ -264,8 +264,8 @@ func TestCleanAfterCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names, err := namespaceNames(id); err != nil || len(names) != 2 {
-		t.Fatalf("the killed lab left namespaces %v (%v), want 2", names, err)
+	if names, err := namespaceNames(id); err != nil || len(names) != 3 {
+		t.Fatalf("the killed lab left namespaces %v (%v), want 3", names, err)
 	}
 	if processState(pid) == "" {
 		t.Fatal("the killed lab's process is gone already")
@@ -292,6 +292,10 @@ func crashingOwner(t *testing.T) {
 	a, _, _ := pair(t, l, LinkSpec{})
 	p := a.Command(context.Background(), "sleep", "600")
 	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// As if it had been killed between making a mount point and mounting there.
+	if err := os.WriteFile(filepath.Join(netnsDir, l.ID()+"-unmounted"), nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	parent := os.NewFile(3, "parent")

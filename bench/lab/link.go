@@ -25,6 +25,11 @@ type LinkSpec struct {
 	Queue uint32
 	// MTU in bytes; 0 is 1500.
 	MTU int
+	// PerPacket makes the hosts send single segments even while the link has no
+	// rate, for links that feed a shaped one. With segmentation offload a veth
+	// carries up to 64 kB as one packet, which is forwarded whole and which a
+	// queue in bytes would count, or drop, as one.
+	PerPacket bool
 }
 
 // End is one end of a link.
@@ -76,6 +81,13 @@ func (k *Link) create(aAddrs, bAddrs []netip.Prefix) error {
 	veth.PeerNamespace = netlink.NsFd(int(k.B.Host.ns))
 	if err := k.A.Host.nl.LinkAdd(veth); err != nil {
 		return fmt.Errorf("add veth: %w", err)
+	}
+	if k.spec.PerPacket {
+		for _, e := range []End{k.A, k.B} {
+			if err := e.perPacket(); err != nil {
+				return err
+			}
+		}
 	}
 	if err := k.SetRate(k.spec.Rate); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 )
 
 // Dual is a pair of addresses of one interface or service.
@@ -79,7 +80,8 @@ type backbone struct {
 	CoreAddr Dual
 }
 
-func newBackbone(name string) (*backbone, error) {
+// newBackbone builds the backbone of a lab with the given access links.
+func newBackbone(name string, access ...LinkSpec) (*backbone, error) {
 	if _, err := os.Stat("/proc/sys/net/mptcp"); err != nil {
 		return nil, fmt.Errorf("lab %q: %w", name, ErrNoMPTCP)
 	}
@@ -93,14 +95,20 @@ func newBackbone(name string) (*backbone, error) {
 		ServerAddr:     dual("203.0.113.80", "2001:db8:c::80"),
 		CoreAddr:       dual("203.0.113.1", "2001:db8:c::1"),
 	}
-	if err := b.build(); err != nil {
+	if err := b.build(feeding(access...)); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("lab %q: %w", name, err)
 	}
 	return b, nil
 }
 
-func (b *backbone) build() error {
+// feeding describes an unlimited link whose traffic goes on over others.
+func feeding(access ...LinkSpec) LinkSpec {
+	shaped := slices.ContainsFunc(access, func(s LinkSpec) bool { return s.Rate != 0 || s.PerPacket })
+	return LinkSpec{PerPacket: shaped}
+}
+
+func (b *backbone) build(core LinkSpec) error {
 	var err error
 	if b.Aggregator, err = b.Host("aggregator"); err != nil {
 		return err
@@ -120,7 +128,7 @@ func (b *backbone) build() error {
 		return err
 	}
 	b.Core, err = b.Link(b.Aggregator, b.Server, "core", "core",
-		b.CoreAddr.prefixes(bits4, bits6), b.ServerAddr.prefixes(bits4, bits6), LinkSpec{})
+		b.CoreAddr.prefixes(bits4, bits6), b.ServerAddr.prefixes(bits4, bits6), core)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (e End) shape(spec LinkSpec, already bool) error {
 		return fmt.Errorf("rate %d bit/s is not within %d and %d", spec.Rate, uint64(minRate), uint64(maxRate))
 	}
 	if !already {
-		if err := e.perPacket(link); err != nil {
+		if err := e.perPacket(); err != nil {
 			return err
 		}
 		if err := e.Host.nl.QdiscAdd(htb); err != nil {
@@ -91,10 +91,13 @@ func (e End) setFIFO(index int, limit uint32) error {
 	})
 }
 
-// perPacket makes TCP hand single segments to the queue: with segmentation
-// offload a veth carries up to 64 kB as one packet, which no queue of an access
-// line would see.
-func (e End) perPacket(link netlink.Link) error {
+// perPacket makes TCP hand single segments to the device; see
+// [LinkSpec].PerPacket.
+func (e End) perPacket() error {
+	link, err := e.Host.nl.LinkByName(e.Dev)
+	if err != nil {
+		return err
+	}
 	if err := e.Host.nl.LinkSetGSOMaxSegs(link, 1); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("limit gso segments: %w", err)
 	}

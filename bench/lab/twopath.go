@@ -28,7 +28,7 @@ type TwoPath struct {
 
 // NewTwoPath builds a TwoPath. The caller closes it.
 func NewTwoPath(name string, spec TwoPathSpec) (*TwoPath, error) {
-	b, err := newBackbone(name)
+	b, err := newBackbone(name, spec.WiFi, spec.Cell)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ func TestCurlFetchesFromNginx(t *testing.T) {
 	v6 := netip.AddrPortFrom(home.ServerAddr.V6, 80)
 	const size = 1_000_000
 	web := Nginx(t, home.Server, size, v4, v6)
+	queue := Capture(t, home.Aggregator, "dsl", "tcp port 80")
 	for _, addr := range []netip.AddrPort{v4, v6} {
 		r := Curl(t, home.Client, web.URL(addr))
 		if r.ExitCode != 0 || r.Status != 200 || r.Size != size || r.SHA256 != web.SHA256 {
@@ -34,6 +35,19 @@ func TestCurlFetchesFromNginx(t *testing.T) {
 		if r.Rate < 5e6 || r.Rate > 22e6 {
 			t.Errorf("%s: %.0f bit/s over a link of 20 Mbit/s", addr, r.Rate)
 		}
+	}
+	segments, err := queue.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const largest = 1500 - 20 - 20
+	for _, s := range segments {
+		if len(s.Payload) > largest {
+			t.Fatalf("a packet with %d bytes was queued as one", len(s.Payload))
+		}
+	}
+	if len(segments) < 2*size/largest {
+		t.Errorf("captured %d segments of two times %d bytes", len(segments), size)
 	}
 	var requests []apps.Request
 	Await(t, 5*time.Second, "two lines in the access log", func() bool {
