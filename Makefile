@@ -1,0 +1,67 @@
+# Tandem: see README.md. `make help` lists the targets.
+
+GO          ?= go
+BIN         := bin/tandem
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+FUZZTIME    ?= 3s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
+
+# Debian packages: what the tests run for real, and the peers of the benchmarks.
+TEST_PACKAGES  := curl iproute2 nftables nginx-light tcpdump
+BENCH_PACKAGES := haproxy libnginx-mod-stream microsocks dante-server
+
+export CGO_ENABLED ?= 1
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## build bin/tandem
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tandem
+
+.PHONY: run
+run: build ## build and start tandem with its embedded configuration
+	@exec $(BIN) run $(if $(CONFIG),--config $(CONFIG))
+
+.PHONY: deps
+deps: ## install the Debian packages that tests and demo need
+	@deploy/install-packages $(TEST_PACKAGES)
+
+.PHONY: test
+test: deps lint unit fuzz ## run everything: linters, all tests with the race detector, fuzzers for a few seconds each
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these files:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# As root, tests that need namespaces run too; else they are skipped and say why.
+.PHONY: unit
+unit: build ## run the tests with the race detector
+	$(GO) run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --hide-summary skipped \
+		--post-run-command 'bench/test-summary' -- -race -timeout 10m $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (3s)
+	@FUZZTIME=$(FUZZTIME) GO=$(GO) bench/fuzz-all
+
+.PHONY: demo
+demo: deps build ## a home with two access links in network namespaces, one of which is cut
+	$(GO) run ./bench/demo -tandem $(BIN)
+
+.PHONY: bench-relay
+bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, sing-box, xray (needs root)
+	@deploy/install-packages $(BENCH_PACKAGES)
+	$(GO) run ./bench/relay -tandem $(BIN) $(BENCHFLAGS)
+
+.PHONY: generate
+generate: ## rebuild generated files: eBPF objects, configuration schema and reference (needs clang)
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
