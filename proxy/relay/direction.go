@@ -26,10 +26,10 @@ type direction struct {
 type outcome uint8
 
 const (
-	blocked    outcome = iota // until the next event
-	yielded                   // wants another turn
-	ended                     // end of stream passed on
-	failed                    // one of the two sockets failed
+	blocked outcome = iota // until the next event
+	yielded                // wants another turn
+	ended                  // end of stream passed on
+	failed                 // one of the two sockets failed
 )
 
 // run moves bytes until it is blocked, has had its turn, or has ended.
@@ -94,7 +94,7 @@ func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
 		}
 	}
 	want := min(d.chunk, readChunk)
-	n, err := read(src, pool.scratch[:want])
+	n, err := Read(src, pool.scratch[:want])
 	if n <= 0 {
 		d.eof = err == nil && n == 0
 		return 0, ignoreAgain(err)
@@ -102,7 +102,7 @@ func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
 	if n == want {
 		d.grow()
 	}
-	m, err := write(dst, pool.scratch[:n])
+	m, err := Write(dst, pool.scratch[:n])
 	if err == nil && m == n {
 		d.moved += uint64(n)
 		return n, nil
@@ -132,7 +132,7 @@ func (d *direction) spliceIn(src *event.Socket) (int, error) {
 // flush writes what is pending. A full destination is not an error.
 func (d *direction) flush(dst *event.Socket, pool *Pool) error {
 	if d.held != nil {
-		n, err := write(dst, d.held[d.sent:])
+		n, err := Write(dst, d.held[d.sent:])
 		d.sent += n
 		d.moved += uint64(n)
 		if d.sent == len(d.held) {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/event"
 )
 
@@ -54,18 +55,21 @@ type Pair struct {
 
 // Start begins to relay between the two Ends, which are registered on loop
 // with p as their handler, or will be moved there by the caller before this.
-// early are bytes, at most 256 KiB, that the client sent ahead and that still
-// have to reach the server; they are copied. Timeouts are read through the pointer, so that one
+// early and late are bytes, at most 256 KiB each, that were read ahead from
+// the client and from the server and still have to reach the other; they are
+// copied. Timeouts are read through the pointer, so that one
 // set serves many pairs.
-func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, early []byte) {
+func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, early, late []byte) {
 	p.loop, p.pool, p.owner, p.timeouts = loop, pool, owner, t
 	p.last = loop.Now()
 	p.timer.Func = p.expired
 	for i := range p.dirs {
 		p.dirs[i].chunk = minChunk
 	}
-	if len(early) > 0 {
-		p.dirs[Client].held = pool.hold(early)
+	for i, ahead := range [2][]byte{early, late} {
+		if len(ahead) > 0 {
+			p.dirs[i].held = pool.hold(ahead)
+		}
 	}
 	p.arm()
 	p.Ready(nil)
@@ -160,7 +164,7 @@ func (p *Pair) finish(err error, reset bool) {
 	}
 	for i := range p.Ends {
 		if reset {
-			_ = unix.SetsockoptLinger(p.Ends[i].FD, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			mptcp.ResetOnClose(p.Ends[i].FD)
 		}
 		p.loop.Close(&p.Ends[i])
 	}

@@ -48,6 +48,10 @@ func (p *Pool) Close() {
 	p.pipes = nil
 }
 
+// Scratch is a buffer to read into what is thrown away or copied before
+// another pair has its turn.
+func (p *Pool) Scratch() []byte { return p.scratch }
+
 // hold copies b, which stands in the scratch buffer, into a buffer of its own.
 func (p *Pool) hold(b []byte) []byte {
 	c := class(len(b))

@@ -8,10 +8,10 @@ import (
 	"github.com/tandem-gateway/tandem/proxy/event"
 )
 
-// read reads once and clears s.Readable when there is nothing. It goes on to
+// Read reads once and clears s.Readable when there is nothing. It goes on to
 // EAGAIN even after a short read: an MPTCP socket may have more without a new
 // event, because moving data up from its subflows does not raise one.
-func read(s *event.Socket, b []byte) (int, error) {
+func Read(s *event.Socket, b []byte) (int, error) {
 	for {
 		n, err := unix.Read(s.FD, b)
 		switch err {
@@ -27,9 +27,9 @@ func read(s *event.Socket, b []byte) (int, error) {
 	}
 }
 
-// write writes until b is empty or s is full, and clears s.Writable then. It
+// Write writes until b is empty or s is full, and clears s.Writable then. It
 // reports how many bytes were taken, also with an error.
-func write(s *event.Socket, b []byte) (int, error) {
+func Write(s *event.Socket, b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
 		n, err := unix.Write(s.FD, b[done:])
