@@ -61,10 +61,21 @@ func TestParseErrors(t *testing.T) {
 			if diff := cmp.Diff(test.value, pe.Value); diff != "" {
 				t.Errorf("value (-want +got):\n%s", diff)
 			}
+			if test.code == UnsupportedMessage {
+				return
+			}
 			if n != 0 || !cmp.Equal(m, Message{}, compareAddr) {
 				t.Errorf("left %d, %+v", n, m)
 			}
 		})
+	}
+}
+
+// The known TLVs beside an unknown one are there to be judged with it.
+func TestUnknownLeavesTheRest(t *testing.T) {
+	m, n, err := Parse(unhex(t, "01 04 22 63 2a 01 00 00 01 01 00 00 e0 01 00 00"))
+	if err == nil || n != 16 || !m.Info || len(m.Private) != 1 {
+		t.Errorf("got %+v, %d, %v", m, n, err)
 	}
 }
 

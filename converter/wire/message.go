@@ -38,8 +38,10 @@ type Message struct {
 // far, and returns how many bytes it occupies. It waits for the whole message
 // before it looks at the TLVs.
 //
-// The error is ErrShort, ErrNotConvert or a *ParseError; m is then empty and
-// n zero. Slices in m alias b.
+// The error is ErrShort, ErrNotConvert or a *ParseError; m is then empty and n
+// zero. The exception is UnsupportedMessage: m then holds the TLVs that are
+// known, so that a caller who does not serve some of those either can name them
+// all. Slices in m alias b.
 func Parse(b []byte) (m Message, n int, err error) {
 	h, err := ParseHeader(b)
 	if err != nil {
@@ -49,43 +51,42 @@ func Parse(b []byte) (m Message, n int, err error) {
 		return Message{}, 0, ErrShort
 	}
 	m.Version = h.Version
-	if err := m.parseTLVs(b[HeaderLen:h.Len:h.Len]); err != nil {
+	unknown, err := m.parseTLVs(b[HeaderLen:h.Len:h.Len])
+	if err != nil {
 		return Message{}, 0, err
+	}
+	if unknown != nil {
+		return m, h.Len, &ParseError{
+			Code:   UnsupportedMessage,
+			Value:  unknown,
+			Reason: fmt.Sprintf("unknown TLVs %d", unknown),
+		}
 	}
 	return m, h.Len, nil
 }
 
-func (m *Message) parseTLVs(b []byte) error {
-	var (
-		seen    [256]bool
-		unknown []byte
-	)
+// parseTLVs fills m and returns the types that are not known.
+func (m *Message) parseTLVs(b []byte) (unknown []byte, err error) {
+	var seen [256]bool
 	for len(b) > 0 {
 		t, body, rest, err := nextTLV(b)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if seen[t] {
-			return malformed("%s: more than once", t)
+			return nil, malformed("%s: more than once", t)
 		}
 		seen[t] = true
 		known, err := m.parseTLV(t, body)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !known {
 			unknown = append(unknown, byte(t))
 		}
 		b = rest
 	}
-	if unknown != nil {
-		return &ParseError{
-			Code:   UnsupportedMessage,
-			Value:  unknown,
-			Reason: fmt.Sprintf("unknown TLVs %d", unknown),
-		}
-	}
-	return nil
+	return unknown, nil
 }
 
 func (m *Message) parseTLV(t Type, body []byte) (known bool, err error) {
