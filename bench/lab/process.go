@@ -26,6 +26,7 @@ type Process struct {
 	Stdout, Stderr io.Writer
 	Env            []string
 	Dir            string
+	ExtraFiles     []*os.File
 
 	host *Host
 	cmd  *exec.Cmd
@@ -47,7 +48,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *Proces
 // Start starts the process and returns at once.
 func (p *Process) Start() error {
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = p.Stdin, p.Stdout, p.Stderr
-	p.cmd.Env, p.cmd.Dir = p.Env, p.Dir
+	p.cmd.Env, p.cmd.Dir, p.cmd.ExtraFiles = p.Env, p.Dir, p.ExtraFiles
 	// A child inherits the namespace of the thread that forks it.
 	err := p.host.lab.start(p, func() error { return p.host.Do(p.cmd.Start) })
 	if err != nil {

@@ -35,9 +35,9 @@ func (l *Log) String() string {
 	return l.buf.String()
 }
 
-// awaitListener waits until the process accepts TCP connections on an address
-// of its host.
-func awaitListener(ctx context.Context, h *lab.Host, p *lab.Process, addr netip.AddrPort) error {
+// AwaitListener waits until the process accepts TCP connections on an address
+// of its host, at most some seconds.
+func AwaitListener(ctx context.Context, h *lab.Host, p *lab.Process, addr netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)

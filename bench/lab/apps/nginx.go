@@ -84,7 +84,7 @@ func StartNginx(ctx context.Context, h *lab.Host, cfg NginxConfig) (*Nginx, erro
 		return nil, err
 	}
 	for _, addr := range cfg.Listen {
-		if err := awaitListener(ctx, h, n.Process, addr); err != nil {
+		if err := AwaitListener(ctx, h, n.Process, addr); err != nil {
 			n.Stop()
 			return nil, fmt.Errorf("nginx on %q: %w: %s", h.Name(), err, n.stderr)
 		}
