@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+)
+
+// binding is a listening socket. Its settings are replaced by a reload; the
+// socket with the connections that wait in it stays.
+type binding struct {
+	fd       int
+	addr     netip.AddrPort
+	mptcp    bool
+	reason   mptcp.FallbackReason
+	listener atomic.Pointer[Listener]
+}
+
+// bindingKey tells whether a socket can be kept across a reload.
+type bindingKey struct {
+	addr   netip.AddrPort
+	socket mptcp.ListenOptions
+	name   string // of the listener where the port is left to the kernel
+}
+
+func keyFor(addr netip.AddrPort, l *Listener) bindingKey {
+	k := bindingKey{addr: addr, socket: l.Socket}
+	if addr.Port() == 0 {
+		k.name = l.Name
+	}
+	return k
+}
+
+// negotiated is what an accepted connection negotiated.
+func (b *binding) negotiated(fd int) mptcp.Status {
+	if !b.mptcp {
+		return mptcp.Status{Reason: b.reason}
+	}
+	s, _ := mptcp.Negotiated(fd) // an error is one of the connection: see there
+	return s
+}
+
+// Bound is a listening socket as it came to be.
+type Bound struct {
+	Name    string
+	Address netip.AddrPort
+	MPTCP   bool
+	Reason  mptcp.FallbackReason // why not MPTCP
+}
+
+// Apply makes listeners the ones that are served. Sockets whose address and
+// options have not changed are kept with the connections that wait in them;
+// from others the connections that wait are taken over. Connections that are
+// served go on as they began. When a listener cannot be opened nothing is
+// changed. After Shutdown the error is ErrShutdown.
+func (s *Server) Apply(listeners []*Listener) ([]Bound, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, ErrShutdown
+	}
+	wanted := map[bindingKey]*Listener{}
+	var order []bindingKey
+	for _, l := range listeners {
+		for _, addr := range l.Addresses {
+			key := keyFor(addr, l)
+			if other := wanted[key]; other != nil {
+				return nil, fmt.Errorf("listener %s: %s is taken by listener %s", l.Name, addr, other.Name)
+			}
+			wanted[key] = l
+			order = append(order, key)
+		}
+	}
+	opened, err := s.openMissing(wanted, order)
+	if err != nil {
+		return nil, err
+	}
+	s.replace(wanted, opened)
+	bound := make([]Bound, 0, len(order))
+	for _, key := range order {
+		b := s.bindings[key]
+		bound = append(bound, Bound{b.listener.Load().Name, b.addr, b.mptcp, b.reason})
+	}
+	return bound, nil
+}
+
+// openMissing opens the sockets that are wanted and do not exist, all of them
+// or none. Ports that are only free once an old socket is gone are shared with
+// it for the moment (SO_REUSEPORT), so that there is always one that listens.
+func (s *Server) openMissing(wanted map[bindingKey]*Listener, order []bindingKey) (map[bindingKey]*binding, error) {
+	opened := map[bindingKey]*binding{}
+	leaving := map[uint16][]*binding{}
+	for key, b := range s.bindings {
+		if wanted[key] == nil {
+			leaving[b.addr.Port()] = append(leaving[b.addr.Port()], b)
+		}
+	}
+	share := func(b *binding, l *Listener, yes int) {
+		if !l.Socket.Socket.ReusePort {
+			// Fails on no socket of ours; if it did, the bind would tell.
+			_ = unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, yes)
+		}
+	}
+	unshare := func() {
+		for _, bs := range leaving {
+			for _, b := range bs {
+				share(b, b.listener.Load(), 0)
+			}
+		}
+	}
+	// New ports come first: they fail more often, and a failure after a port
+	// was shared costs the connections that came to the new socket.
+	for _, shared := range []bool{false, true} {
+		for _, key := range order {
+			l, rivals := wanted[key], leaving[key.addr.Port()]
+			if s.bindings[key] != nil || shared != (len(rivals) > 0) {
+				continue
+			}
+			socket := l.Socket
+			if shared {
+				socket.Socket.ReusePort = true
+				for _, b := range rivals {
+					share(b, b.listener.Load(), 1)
+				}
+			}
+			b, err := open(key.addr, socket, l)
+			if err != nil {
+				for _, b := range opened {
+					unix.Close(b.fd)
+				}
+				unshare()
+				return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+			}
+			opened[key] = b
+		}
+	}
+	for key, b := range opened {
+		share(b, wanted[key], 0)
+	}
+	return opened, nil
+}
+
+// open creates a listening socket. Port 0 is replaced by the one chosen.
+func open(addr netip.AddrPort, o mptcp.ListenOptions, l *Listener) (*binding, error) {
+	ls, err := mptcp.Listen(addr, o)
+	if err != nil {
+		return nil, err
+	}
+	local, err := mptcp.LocalAddr(ls.FD)
+	if err != nil {
+		unix.Close(ls.FD)
+		return nil, err
+	}
+	b := &binding{fd: ls.FD, addr: local, mptcp: ls.MPTCP, reason: ls.Reason}
+	b.listener.Store(l)
+	return b, nil
+}
+
+// replace makes wanted the listeners that are served; those that are new have
+// been opened. The caller holds s.mu.
+func (s *Server) replace(wanted map[bindingKey]*Listener, opened map[bindingKey]*binding) {
+	for key, b := range opened {
+		s.bindings[key] = b
+		s.everyWorker(func(w *worker) {
+			if err := w.watch(b); err != nil {
+				s.log.Error("cannot watch listener", "listener", wanted[key].Name, "err", err)
+			}
+		})
+	}
+	for key, b := range s.bindings {
+		if l := wanted[key]; l != nil {
+			b.listener.Store(l)
+			continue
+		}
+		s.retire(b)
+		delete(s.bindings, key)
+	}
+}
+
+// retire stops accepting on b and closes it, after the connections that wait
+// in it have been accepted.
+func (s *Server) retire(b *binding) {
+	s.everyWorker(func(w *worker) { w.unwatch(b) })
+	emptied := make(chan struct{})
+	err := s.workers[0].loop.Post(func() {
+		defer close(emptied)
+		for s.workers[0].accept(b) == nil {
+		}
+	})
+	if err == nil {
+		<-emptied
+	}
+	unix.Close(b.fd)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+)
+
+// ErrMore is returned by handshakes and conversations that need more bytes
+// before they can go on.
+var ErrMore = errors.New("more bytes needed")
+
+// Client is the accepted end of a session.
+type Client struct {
+	Remote netip.AddrPort
+	FD     int          // to ask the kernel about; not to be read or written
+	MPTCP  mptcp.Status // what was negotiated
+}
+
+// FrontEnd speaks a protocol with clients.
+type FrontEnd interface {
+	// Greet begins the handshake with a client that has just been accepted.
+	Greet(c *Client, now time.Time) Handshake
+}
+
+// Handshake is the conversation with one client until its request is known,
+// and the answer to it.
+type Handshake interface {
+	// Next looks at the bytes that have arrived and were not consumed yet.
+	// It returns ErrMore when it needs more of them. With any other error
+	// Step.Send is sent and the connection closed.
+	Next(in []byte) (Step, error)
+	// Reply appends what the client is told about the outcome of its
+	// request. With nothing to say about a failure the connection is reset.
+	Reply(dst []byte, o Outcome) []byte
+}
+
+// Step is one step of a handshake.
+type Step struct {
+	Consumed int      // bytes of the input that are dealt with
+	Send     []byte   // bytes to send to the client now
+	Request  *Request // set once the client has asked for something
+}
+
+// Command is what a request asks for.
+type Command uint8
+
+// The commands of a request.
+const (
+	Connect   Command = iota // open a connection to the target
+	Bind                     // SOCKS5 BIND, RFC 1928 section 4
+	Associate                // SOCKS5 UDP ASSOCIATE, RFC 1928 section 7
+	Inform                   // the reply is all: RFC 8803 section 4.2 bootstrap
+)
+
+// Request is what a client asks for.
+type Request struct {
+	Command Command
+	Host    string         // a name to resolve; empty when Target is an address
+	Target  netip.AddrPort // the address, or only the port with a Host
+	User    string         // who asks, when authenticated
+	Options string         // what the client asks for beyond that, not parsed
+	MPTCP   bool           // try MPTCP towards the server
+}
+
+// Outcome is how the attempt to satisfy a request went.
+type Outcome struct {
+	Err    error          // nil: connected
+	FD     int            // the server's end when connected
+	Bound  netip.AddrPort // for Bind and Associate: the address to tell; for the second reply of Bind: the peer
+	Second bool           // second reply of Bind
+}

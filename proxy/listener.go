@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/proxy/policy"
+	"github.com/tandem-gateway/tandem/proxy/relay"
+)
+
+// Timeouts of the connections of a listener. Zero means none, which only
+// makes sense for the relay's.
+type Timeouts struct {
+	Handshake time.Duration // from accept until the request is known
+	Connect   time.Duration // from the request until the server is connected
+	Relay     relay.Timeouts
+}
+
+// Listener is what one configured listener does with its connections. It is
+// not changed once it is given to a Server; a reload replaces it.
+type Listener struct {
+	Name      string
+	Addresses []netip.AddrPort
+	Socket    mptcp.ListenOptions
+	// Require refuses clients that did not negotiate MPTCP.
+	Require bool
+
+	FrontEnd     FrontEnd
+	Upstream     Upstream
+	Sources      *policy.Sources
+	Destinations *policy.Destinations // nil: everywhere
+	Timeouts     Timeouts
+	// FirstDataWait is how long a client whose request needs no bytes (an
+	// intercepted connection) is given to send its first ones, so that they
+	// can ride in the SYN of the next leg.
+	FirstDataWait time.Duration
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+)
+
+// Errors of the way to a server, as opposed to those of the server itself.
+var (
+	// ErrNoUpstream: every aggregator or proxy on the way is down.
+	ErrNoUpstream = errors.New("no upstream is available")
+	// ErrRetry is returned by a conversation that wants to begin again on a
+	// new connection, having learnt something (a cookie). It does so a few
+	// times at most.
+	ErrRetry = errors.New("try again on a new connection")
+)
+
+// Upstream knows the ways to servers.
+type Upstream interface {
+	// Hops returns the ways to try, best first; none when all are down.
+	Hops() []Hop
+}
+
+// Hop is one way to a server: straight to it, or through a converter or a
+// proxy that is connected to first.
+type Hop interface {
+	// Name is the hop as records and logs show it.
+	Name() string
+	// Addresses are connected to instead of the target; nil for the target.
+	Addresses() []netip.AddrPort
+	// Resolves reports whether the hop accepts names, so that the proxy need
+	// not resolve them.
+	Resolves() bool
+	// Options are those of the connection to remote on behalf of a client.
+	Options(c *Client, req *Request, remote netip.AddrPort) mptcp.ConnectOptions
+	// Converse begins what has to be said on the new connection before bytes
+	// are relayed; nil when nothing has.
+	Converse(c *Client, req *Request, target netip.AddrPort) (Conversation, error)
+	// Report tells how an attempt went: what its connection negotiated, and
+	// err, which is nil or an error of the way, not of the server.
+	Report(status mptcp.Status, err error)
+}
+
+// Conversation is what a hop has to say and hear on a fresh connection.
+type Conversation interface {
+	// Opening appends the first bytes; they may travel in the SYN. whole says
+	// that nothing else will be said, so that the client's bytes may follow at
+	// once. It is called once more after each ErrRetry.
+	Opening(dst []byte) (opening []byte, whole bool)
+	// Next looks at the answer so far: how many bytes it has consumed, what
+	// to send, and whether the way to the server stands. It returns ErrMore
+	// when it needs more bytes, ErrRetry to start over; other errors are
+	// final for this hop. A conversation without an answer is done at once.
+	Next(in []byte) (consumed int, send []byte, done bool, err error)
+}
+
+// hopError marks an error of the way, which lets the session try the next
+// hop: the server has not been asked.
+type hopError struct{ err error }
+
+func (e *hopError) Error() string { return e.err.Error() }
+func (e *hopError) Unwrap() error { return e.err }
+
+// HopError marks err as one of the way to the server.
+func HopError(err error) error { return &hopError{err} }
+
+func isHopError(err error) bool {
+	var e *hopError
+	return errors.As(err, &e)
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tandem-gateway/tandem/proxy/event"
+	"github.com/tandem-gateway/tandem/proxy/relay"
+)
+
+const (
+	// acceptBatch bounds the connections accepted in one round, so that a
+	// flood of new ones does not starve those that are relayed.
+	acceptBatch = 64
+	// acceptPause is how long accepting rests when descriptors have run out.
+	acceptPause = 100 * time.Millisecond
+	// openingBuffer holds what a client or hop says before the relay: larger
+	// than the longest message (RFC 8803: 1,020 bytes) and what fits a SYN.
+	openingBuffer = 2048
+	// maxFree bounds the free openings, and their buffers, a worker keeps.
+	maxFree = 256
+	// maxRefusing bounds the sessions of a worker that exist only to be told
+	// that they are refused: limits would limit nothing else.
+	maxRefusing = 64
+)
+
+// worker is one event loop with its sessions.
+type worker struct {
+	server   *Server
+	loop     *event.Loop
+	pool     *relay.Pool
+	counters Counters
+	buffers  [][]byte
+	openings []*opening
+	record   Record   // of the session that is ending
+	sessions *session // head of the list of all
+	refusing int      // sessions that are refused and have not ended yet
+	accepts  map[*binding]*acceptor
+	draining bool
+	idle     func()        // says that the last session has ended
+	drained  chan struct{} // closed by it
+}
+
+func newWorker(s *Server) (*worker, error) {
+	loop, err := event.NewLoop()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{server: s, loop: loop, pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
+	w.idle = sync.OnceFunc(func() { close(w.drained) })
+	return w, nil
+}
+
+// run serves events until the server stops.
+func (w *worker) run() {
+	if err := w.loop.Run(w.server.ctx); err != nil {
+		w.server.log.Error("an event loop has failed; its connections are lost", "err", err)
+	}
+	w.abortAll(ErrShutdown)
+	w.pool.Close()
+	w.idle()
+}
+
+// buffer lends an empty buffer for the opening of a connection.
+func (w *worker) buffer() []byte {
+	if n := len(w.buffers); n > 0 {
+		b := w.buffers[n-1]
+		w.buffers = w.buffers[:n-1]
+		return b
+	}
+	return make([]byte, 0, openingBuffer)
+}
+
+func (w *worker) giveBack(b []byte) {
+	if cap(b) == openingBuffer && len(w.buffers) < maxFree {
+		w.buffers = append(w.buffers, b[:0])
+	}
+}
+
+// lend gives a session what it needs until it is relayed.
+func (w *worker) lend(s *session) *opening {
+	var o *opening
+	if n := len(w.openings); n > 0 {
+		o = w.openings[n-1]
+		w.openings = w.openings[:n-1]
+	} else {
+		o = new(opening)
+		o.timer.Func = o.expired
+	}
+	o.s, o.dial.s = s, s
+	o.client = Client{Remote: s.client, FD: s.pair.Ends[relay.Client].FD, MPTCP: s.clientMPTCP}
+	return o
+}
+
+// takeBack takes an opening back with all that it holds.
+func (w *worker) takeBack(o *opening) {
+	o.stop()
+	w.loop.Disarm(&o.timer)
+	w.giveBack(o.in)
+	w.giveBack(o.dial.answer)
+	if o.refusal != nil {
+		w.refusing--
+	}
+	*o = opening{timer: o.timer}
+	if len(w.openings) < maxFree {
+		w.openings = append(w.openings, o)
+	}
+}
+
+// link adds s to the list of sessions.
+func (w *worker) link(s *session) {
+	s.next = w.sessions
+	if s.next != nil {
+		s.next.prev = s
+	}
+	w.sessions = s
+}
+
+func (w *worker) unlink(s *session) {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		w.sessions = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	s.prev, s.next = nil, nil
+	w.counters.Active.Add(-1)
+	if w.draining && w.sessions == nil {
+		w.idle()
+	}
+}
+
+// drain makes the end of the last session known.
+func (w *worker) drain() {
+	w.draining = true
+	if w.sessions == nil {
+		w.idle()
+	}
+}
+
+// abortAll ends every session at once.
+func (w *worker) abortAll(err error) {
+	for w.sessions != nil {
+		w.sessions.abort(err)
+	}
+}
+
+// refuse counts a refusal and tells of it in the log.
+func (w *worker) refuse(l *Listener, client netip.AddrPort, r Reason, err error) {
+	w.counters.Refused[r].Add(1)
+	if log := w.server.log; log.Enabled(w.server.ctx, slog.LevelDebug) {
+		log.LogAttrs(w.server.ctx, slog.LevelDebug, "refused", slog.String("listener", l.Name),
+			slog.Any("client", client), slog.String("reason", r.String()), slog.Any("err", err))
+	}
+}
