@@ -3,13 +3,8 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -26,6 +21,7 @@ type decoder struct {
 	root     *Config
 	places   map[string]place // of what was given, by path
 	problems []Problem
+	meant    []string // paths of keys that were probably meant by unknown ones
 	nodes    int
 }
 
@@ -40,41 +36,23 @@ func (d *decoder) bad(n *yaml.Node, path, wrong, expected string) {
 	d.problems = append(d.problems, Problem{d.file, n.Line, n.Column, path, wrong, expected})
 }
 
-// decode fills the root, which holds the defaults.
-func (d *decoder) decode(data []byte) {
-	documents := yaml.NewDecoder(bytes.NewReader(data))
-	var document, second yaml.Node
-	err := documents.Decode(&document)
-	if errors.Is(err, io.EOF) {
-		return // an empty file: all defaults
-	}
+// decode fills the root, which holds the defaults, and reports whether there is
+// anything in it that could be looked at further.
+func (d *decoder) decode(data []byte) bool {
+	document, second, err := parseYAML(data)
 	if err != nil {
-		d.syntax(err)
-		return
+		d.problems = append(d.problems, syntaxError(d.file, data, err))
+		return false
 	}
-	d.value(document.Content[0], reflect.ValueOf(d.root).Elem(), "")
-	switch err := documents.Decode(&second); {
-	case err == nil:
-		d.bad(&second, "", "a second document", "want one, without a line of ---")
-	case !errors.Is(err, io.EOF):
-		d.syntax(err)
+	if document == nil {
+		return true // an empty file: all defaults
 	}
-}
-
-var syntaxError = regexp.MustCompile(`^(?:go-)?yaml: (?:line (\d+)(?:, column (\d+))?: )?(.*)`)
-
-// syntax takes an error of the YAML parser, whose text may name a line.
-func (d *decoder) syntax(err error) {
-	p := Problem{File: d.file, Wrong: err.Error(), Expected: "want YAML"}
-	if m := syntaxError.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " ")); m != nil {
-		p.Line, _ = strconv.Atoi(m[1])
-		p.Column, _ = strconv.Atoi(m[2])
-		p.Wrong = m[3]
+	top := document.Content[0]
+	d.value(top, reflect.ValueOf(d.root).Elem(), "")
+	if second != nil {
+		d.bad(second, "", "a second document", "want one, without a line of ---")
 	}
-	if p.Line > 0 && p.Column == 0 {
-		p.Column = 1
-	}
-	d.problems = append(d.problems, p)
+	return top.Kind == yaml.MappingNode || isNull(top)
 }
 
 // value fills v from a node.
@@ -85,12 +63,10 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		}
 		return
 	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	if _, known := d.places[path]; !known {
 		d.places[path] = place{n.Line, n.Column}
 	}
+	n = resolve(n)
 	if n.Style&yaml.TaggedStyle != 0 {
 		d.bad(n, path, "the tag "+n.Tag, "want the value alone")
 		return
@@ -112,6 +88,14 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	default:
 		d.section(n, v, path)
 	}
+}
+
+// resolve follows an alias to what it stands for.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
@@ -150,7 +134,7 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	if f, ok := v.Addr().Interface().(defaulter); ok {
 		var t string
 		if n := given["type"]; n != nil {
-			t = n.Value
+			t = resolve(n).Value
 		}
 		f.setDefaults(t, d.root)
 	}
@@ -176,9 +160,13 @@ func (d *decoder) keys(n *yaml.Node, t reflect.Type, path string) map[string]*ya
 		case key.Kind != yaml.ScalarNode:
 			d.bad(key, path, describe(key)+" as a key", "want one of "+listOf(keysOf(t)))
 		case key.Tag == "!!merge":
-			d.bad(key, path, "the merge key <<", "want the keys themselves; values may be aliases")
+			d.bad(key, at, "keys of another section", "want the keys themselves; values may be aliases")
 		case !known:
-			d.bad(key, path, fmt.Sprintf("unknown key %q", key.Value), instead(t, key.Value))
+			meant, expected := instead(t, key.Value)
+			d.bad(key, at, "unknown key", expected)
+			if meant != "" {
+				d.meant = append(d.meant, join(path, meant))
+			}
 		case given[key.Value] != nil:
 			d.bad(key, at, fmt.Sprintf("given again, after line %d", given[key.Value].Line), "want it once")
 		default:

@@ -40,11 +40,23 @@ func Parse(name string, data []byte) (*Config, error) {
 
 func parse(name string, data []byte, dir string) (*Config, error) {
 	d := newDecoder(name)
-	d.decode(data)
-	c := d.root
-	if len(d.problems) > 0 {
-		return nil, Errors(inOrder(d.problems))
+	if !d.decode(data) {
+		return nil, Errors(d.problems)
 	}
+	c := d.root
 	c.populate()
+	v := &validator{file: name, places: d.places, known: d.meant}
+	for _, p := range d.problems {
+		v.known = append(v.known, p.Path)
+	}
+	v.config(c)
+	if dir != "" {
+		c.locate(dir)
+		v.files(c)
+	}
+	if problems := append(d.problems, v.problems...); len(problems) > 0 {
+		return nil, Errors(inOrder(problems))
+	}
+	c.Warnings = inOrder(v.warnings)
 	return c, nil
 }

@@ -109,10 +109,13 @@ func fill(n *yaml.Node, v reflect.Value) (expected string) {
 		}
 		return ""
 	}
-	if !fillPlain(n, v) {
-		return expectedOf(v)
+	if fillPlain(n, v) {
+		return ""
 	}
-	return ""
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		return expectedOf(v) + " without quotes"
+	}
+	return expectedOf(v)
 }
 
 // fillPlain sets a v of a built-in type.
@@ -155,6 +158,15 @@ func fillPlain(n *yaml.Node, v reflect.Value) bool {
 
 // expectedOf says what values v takes.
 func expectedOf(v reflect.Value) string {
+	if parse := parsers[v.Type()]; parse != nil {
+		_, expected := parse("")
+		return expected
+	}
+	if t, ok := reflect.New(v.Type()).Interface().(encoding.TextUnmarshaler); ok {
+		if err := t.UnmarshalText(nil); err != nil {
+			return err.Error()
+		}
+	}
 	if e, ok := v.Interface().(enum); ok {
 		return choose("", e.values())
 	}

@@ -10,9 +10,9 @@ import (
 
 // instead says which key of t may have been meant: one that is written alike,
 // or the same one a section further down.
-func instead(t reflect.Type, key string) string {
+func instead(t reflect.Type, key string) (meant, expected string) {
 	if near := nearest(key, keysOf(t)); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
+		return near, fmt.Sprintf("did you mean %s?", near)
 	}
 	for i := range t.NumField() {
 		section := t.Field(i).Type
@@ -23,10 +23,11 @@ func instead(t reflect.Type, key string) string {
 			continue
 		}
 		if _, ok := fieldOf(section, key); ok {
-			return fmt.Sprintf("did you mean %q?", keyOf(t.Field(i))+"."+key)
+			meant = join(keyOf(t.Field(i)), key)
+			return meant, fmt.Sprintf("did you mean %s?", meant)
 		}
 	}
-	return "want one of " + listOf(keysOf(t))
+	return "", "want one of " + listOf(keysOf(t))
 }
 
 // choose says which of some values may have been meant.
