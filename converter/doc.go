@@ -8,9 +8,10 @@
 // Once the connection to the server stands or has failed, Success or Failure
 // encode the news.
 //
-// Dialer is the client of one converter. It writes the request, which may
-// travel in the SYN, and is then fed all bytes of the answer so far. It keeps
-// the cookie, and it keeps away from a converter that asked for it.
+// Dialer is the client of one converter, which remembers the cookie, what the
+// converter does not support, which servers need no converter, and that it is
+// to be left alone for a while. An Exchange of it writes one request, which may
+// travel in the SYN, and is then fed all bytes of the answer so far.
 //
 // Three rules are left to whoever owns the sockets:
 //
