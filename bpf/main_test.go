@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// roleVariable makes this test binary a process of another kind; see roles.
+const roleVariable = "TANDEM_BPF_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		roles[role]()
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// roles are what child processes do. What they print is for the test.
+var roles = map[string]func(){
+	// hold runs the programs until it is killed or its standard input ends.
+	"hold": func() {
+		p, err := Open(Options{})
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Println(p.cgroup.path)
+		io.Copy(io.Discard, os.Stdin)
+		if err := p.Close(); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Println("closed")
+	},
+	// unprivileged tries to run them as nobody.
+	"unprivileged": func() {
+		const nobody = 65534
+		if err := errors.Join(unix.Setgroups(nil), unix.Setgid(nobody), unix.Setuid(nobody)); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		tryOpen()
+	},
+	// few-capabilities tries to run them with no others than documented.
+	"few-capabilities": func() {
+		runtime.LockOSThread() // capabilities are the thread's
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		for _, c := range []int{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN} {
+			caps[c/32].Effective |= 1 << (c % 32)
+			caps[c/32].Permitted |= 1 << (c % 32)
+		}
+		if err := unix.Capset(&head, &caps[0]); err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		tryOpen()
+	},
+	// without-cgroup2 tries to run them where no cgroup2 is mounted. It needs
+	// a mount namespace of its own.
+	"without-cgroup2": func() {
+		err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		for err == nil {
+			var path string
+			if path, err = presentCgroup(); err == nil {
+				err = unix.Unmount(path, unix.MNT_DETACH)
+			}
+		}
+		if !errors.Is(err, errNoCgroup2) {
+			fmt.Println("error:", err)
+			return
+		}
+		tryOpen()
+	},
+}
+
+func tryOpen() {
+	p, err := Open(Options{})
+	if err == nil {
+		p.Close()
+	}
+	fmt.Println("unavailable:", errors.Is(err, ErrUnavailable))
+	fmt.Println(err)
+}
+
+// child starts this test binary in a role. Its output ends when it does.
+func child(t *testing.T, role string, attr *syscall.SysProcAttr) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Scanner) {
+	t.Helper()
+	cmd = exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = attr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	return cmd, in, bufio.NewScanner(out)
+}
+
+// line reads the next line that a child prints.
+func line(t *testing.T, s *bufio.Scanner) string {
+	t.Helper()
+	if !s.Scan() {
+		t.Fatalf("child ended early: %v", s.Err())
+	}
+	if strings.HasPrefix(s.Text(), "error:") {
+		t.Fatalf("child: %s", s.Text())
+	}
+	return s.Text()
+}
+
+// needPrograms skips where programs like ours can never be attached. Anything
+// else that keeps them from running is a failure.
+func needPrograms(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to load eBPF programs")
+	}
+	if err := features.HaveProgramType(ebpf.SockOps); err != nil {
+		t.Skip("kernel without sock_ops programs: ", err)
+	}
+	if _, err := presentCgroup(); errors.Is(err, errNoCgroup2) {
+		t.Skip(err)
+	}
+}
+
+// open runs the programs until the end of the test.
+func open(t testing.TB, o Options) *Programs {
+	t.Helper()
+	needPrograms(t)
+	p, err := Open(o)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
