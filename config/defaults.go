@@ -63,7 +63,7 @@ func (l *Listener) setDefaults(t string, root *Config) {
 		l.TProxy = &TProxy{
 			Exclude: Exclude{Private: true},
 			// Numbers that others are unlikely to use: "Ta" in ASCII.
-			Mark: 0x5461, Table: 0x5461, Priority: 0x5461,
+			Mark: 0x5461, Mask: 0xffffffff, Table: 0x5461, Priority: 0x5461,
 		}
 	case ListenRedirect:
 		l.Redirect = &Redirect{Exclude: Exclude{Private: true}}

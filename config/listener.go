@@ -20,6 +20,8 @@ type Listener struct {
 	Type ListenerType `yaml:"type"`
 
 	// Addresses and ports to listen on. Port 0 lets the kernel choose one.
+	// Types `tproxy` and `redirect` take one address of each family; loopback
+	// addresses are best, because only intercepted traffic can reach them.
 	Listen []netip.AddrPort `yaml:"listen"`
 
 	// Whether clients may use MPTCP. Clients without it are served all the
@@ -54,7 +56,7 @@ type Listener struct {
 	Timeouts Timeouts `yaml:"timeouts"`
 
 	// Where clients may go.
-	Destinations Destinations `yaml:"destinations"`
+	Destinations Destinations `yaml:"destinations,omitempty"`
 
 	// Options of type `socks5`.
 	SOCKS5 *SOCKS5Server `yaml:"socks5,omitempty"`
@@ -153,10 +155,12 @@ type ConvertServer struct {
 // machine (TPROXY). Tandem makes the firewall and routing rules for it, and
 // removes them when it stops.
 type TProxy struct {
-	// Network interfaces whose incoming traffic is intercepted.
+	// Network interfaces whose incoming traffic is intercepted; all if not
+	// given, but then sources must be. They need not exist yet.
 	Interfaces []string `yaml:"interfaces"`
 
-	// Prefixes of clients whose traffic is intercepted; all if not given.
+	// Prefixes of clients whose traffic is intercepted; all if not given, but
+	// then interfaces must be.
 	Sources []netip.Prefix `yaml:"sources"`
 
 	// Destination ports that are intercepted; all if not given.
@@ -169,8 +173,13 @@ type TProxy struct {
 	// cannot use several paths.
 	RejectQUIC bool `yaml:"reject-quic"`
 
-	// Firewall mark of intercepted packets, for the routing rule.
+	// Firewall mark of intercepted packets, for the routing rule. It lies
+	// within mask.
 	Mark uint32 `yaml:"mark"`
+
+	// Bits of the firewall mark that are Tandem's; the others are left as they
+	// are.
+	Mask uint32 `yaml:"mask"`
 
 	// Routing table that delivers intercepted packets to this machine.
 	Table uint32 `yaml:"table"`
@@ -196,12 +205,12 @@ type Redirect struct {
 // Exclude says which traffic is not intercepted. It goes where it would go
 // without Tandem.
 type Exclude struct {
-	// Leaves alone what is not on the public Internet: private, loopback,
-	// link-local, multicast and reserved addresses.
+	// Leaves private and shared address space alone. This machine's own
+	// addresses, loopback, link-local and multicast ones always are.
 	Private bool `yaml:"private"`
 
 	// Destinations that are left alone.
-	Destinations []netip.Prefix `yaml:"destinations"`
+	Destinations []netip.Prefix `yaml:"destinations,omitempty"`
 
 	// Destination ports that are left alone.
 	Ports []policy.PortRange `yaml:"ports"`

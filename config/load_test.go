@@ -14,7 +14,7 @@ import (
 
 // compare says how two configurations differ.
 func compare(want, got any) string {
-	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{}, NameServer{}, Target{}))
+	return cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{}, netip.Prefix{}, NameServer{}, Target{}))
 }
 
 func TestDefaultServesThisMachineOnly(t *testing.T) {

@@ -9,10 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// maxSecret bounds a file with a secret.
-const maxSecret = 4096
+const (
+	maxSecret = 4096 // bytes of a file that are looked at
+	leastKey  = 16   // bytes of a secret that cookies are made with
+)
 
 var errSecret = errors.New("want a secret in the first line")
 
@@ -94,9 +97,16 @@ func (c *Config) locate(dir string) {
 // files checks that the files can be read, and by whom.
 func (v *validator) files(c *Config) {
 	for _, k := range c.files() {
-		if _, err := ReadSecret(*k.file); err != nil {
+		secret, err := ReadSecret(*k.file)
+		if err != nil {
 			v.bad(k.path, err.Error(), "want a file that holds a secret in its first line")
 			continue
+		}
+		switch password := strings.HasSuffix(k.path, "password-file"); {
+		case password && len(secret) > longestCredential:
+			v.bad(k.path, fmt.Sprintf("a password of %d bytes", len(secret)), "want at most 255, which is all that SOCKS5 can carry")
+		case !password && len(secret) < leastKey:
+			v.bad(k.path, fmt.Sprintf("a secret of %d bytes", len(secret)), fmt.Sprintf("want at least %d, such as the output of: openssl rand -hex 32", leastKey))
 		}
 		if info, err := os.Stat(*k.file); err == nil && info.Mode().Perm()&0o004 != 0 {
 			v.warn(k.path, *k.file+" can be read by everybody", "better give it mode 0640 or 0600")

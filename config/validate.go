@@ -105,8 +105,10 @@ func (v *validator) positive(path string, value time.Duration) {
 }
 
 var (
-	nameForm      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-	interfaceForm = regexp.MustCompile(`^[^\s/:%]{1,15}$`) // dev_valid_name in net/core/dev.c; : and % have a meaning elsewhere
+	nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+	// dev_valid_name in net/core/dev.c; the other signs have a meaning in
+	// firewall rules and addresses.
+	interfaceForm = regexp.MustCompile(`^[^\s/:%*"]{1,15}$`)
 	algorithmForm = regexp.MustCompile(`^[a-z0-9_-]{1,15}$`)
 )
 
@@ -150,6 +152,7 @@ func (v *validator) config(c *Config) {
 		v.listener(fmt.Sprintf("listeners[%d]", i), c, &c.Listeners[i], names)
 	}
 	v.clashes(c.Listeners)
+	v.interceptors(c.Listeners)
 	names = map[string]string{}
 	for i := range c.Upstreams {
 		path := fmt.Sprintf("upstreams[%d]", i)

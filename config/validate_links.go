@@ -57,6 +57,21 @@ func (e endpoint) covers(to netip.Addr) bool {
 	return own.IsValid() && own == to
 }
 
+// interceptors checks that traffic is intercepted for one listener only.
+func (v *validator) interceptors(listeners []Listener) {
+	first := map[ListenerType]int{}
+	for i, l := range listeners {
+		if !l.Type.Intercepts() {
+			continue
+		}
+		if j, again := first[l.Type]; again {
+			v.bad(fmt.Sprintf("listeners[%d].type", i), fmt.Sprintf("listeners[%d] is of type %s too", j, l.Type), "want one listener for all traffic that is intercepted this way")
+			continue
+		}
+		first[l.Type] = i
+	}
+}
+
 // loops finds listeners whose connections come back to them.
 func (v *validator) loops(c *Config) {
 	for i := range c.Listeners {

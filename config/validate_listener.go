@@ -26,6 +26,9 @@ func (v *validator) listener(path string, c *Config, l *Listener, names map[stri
 	for i, a := range l.Listen {
 		v.listenAddress(fmt.Sprintf("%s.listen[%d]", path, i), a)
 	}
+	if l.Type.Intercepts() {
+		v.intercepting(join(path, "listen"), l.Listen)
+	}
 	ranged(v, join(path, "fast-open"), l.FastOpen, 0, math.MaxUint16)
 	v.count(join(path, "backlog"), l.Backlog)
 	v.socket(join(path, "socket"), l.Socket)
@@ -67,6 +70,26 @@ func (v *validator) listenAddress(path string, a netip.AddrPort) {
 		v.bad(path, a.Addr().String()+" has a zone", "want zones on link-local addresses only")
 	case a.Addr().Zone() == "" && a.Addr().Is6() && a.Addr().IsLinkLocalUnicast():
 		v.bad(path, a.Addr().String()+" lacks a zone", "want the interface too, such as "+a.Addr().WithZone("eth0").String())
+	}
+}
+
+// intercepting checks addresses that intercepted traffic is delivered to.
+func (v *validator) intercepting(path string, listen []netip.AddrPort) {
+	first := map[bool]netip.AddrPort{}
+	for i, a := range listen {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		v4 := a.Addr().Unmap().Is4()
+		switch {
+		case !a.IsValid():
+		case a.Port() == 0:
+			v.bad(at, "port 0", "want a port, for the firewall rules")
+		case a.Addr().Zone() != "":
+			v.bad(at, a.Addr().String()+" has a zone", "want a loopback address")
+		case first[v4].IsValid():
+			v.bad(at, fmt.Sprintf("%v beside %v", a, first[v4]), "want one address of each family")
+		default:
+			first[v4] = a
+		}
 	}
 }
 
@@ -194,16 +217,23 @@ func (v *validator) convertServer(path string, l *Listener) {
 }
 
 func (v *validator) tproxy(path string, t *TProxy) {
-	if len(t.Interfaces) == 0 {
-		v.missing(join(path, "interfaces"), "want the network interfaces that clients are behind, such as [lan0]")
+	if len(t.Interfaces) == 0 && len(t.Sources) == 0 {
+		v.missing(join(path, "interfaces"), "want the network interfaces that clients are behind, such as [lan0], or sources")
 	}
 	for i, name := range t.Interfaces {
-		v.networkInterface(fmt.Sprintf("%s.interfaces[%d]", path, i), name)
+		at := fmt.Sprintf("%s.interfaces[%d]", path, i)
+		v.networkInterface(at, name)
+		if name == "lo" {
+			v.bad(at, "nothing is forwarded from lo", "want a listener of type redirect for the machine's own traffic")
+		}
 	}
 	unique(v, join(path, "interfaces"), t.Interfaces)
 	unique(v, join(path, "sources"), t.Sources)
 	v.exclude(join(path, "exclude"), t.Exclude)
 	ranged(v, join(path, "mark"), t.Mark, 1, math.MaxUint32)
+	if t.Mark&^t.Mask != 0 {
+		v.bad(join(path, "mark"), fmt.Sprintf("%#x has bits outside of mask %#x", t.Mark, t.Mask), fmt.Sprintf("want some of the bits of %#x", t.Mask))
+	}
 	ranged(v, join(path, "table"), t.Table, 1, math.MaxUint32)
 	// include/uapi/linux/rtnetlink.h: RT_TABLE_DEFAULT, _MAIN and _LOCAL.
 	if t.Table >= 253 && t.Table <= 255 {
@@ -215,8 +245,9 @@ func (v *validator) tproxy(path string, t *TProxy) {
 
 func (v *validator) redirect(path string, l *Listener) {
 	for i, a := range l.Listen {
-		if a.IsValid() && !a.Addr().IsLoopback() {
-			v.bad(fmt.Sprintf("%s.listen[%d]", path, i), a.String()+" can be reached from outside", "want a loopback address, such as 127.0.0.1 or ::1")
+		// Where the kernel redirects to: net/netfilter/nf_nat_redirect.c.
+		if own := a.Addr().Unmap(); a.IsValid() && own != netip.AddrFrom4([4]byte{127, 0, 0, 1}) && own != netip.IPv6Loopback() {
+			v.bad(fmt.Sprintf("%s.listen[%d]", path, i), own.String()+" is not where the kernel redirects to", "want 127.0.0.1 or ::1")
 		}
 	}
 	path = join(path, "redirect.exclude")
