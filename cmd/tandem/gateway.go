@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bpf"
+	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/proxy/policy"
+)
+
+// gateway is a running tandem: the proxy with everything around it.
+type gateway struct {
+	log      *slog.Logger
+	logs     *logs
+	machine  machine
+	programs *bpf.Programs // nil where eBPF is not to be had
+	noEBPF   error         // why
+	limiter  *policy.Limiter
+	server   *proxy.Server
+	current  *setup // what a reload replaces
+	bound    []proxy.Bound
+}
+
+// startGateway brings up everything that a configuration asks for, or nothing.
+func startGateway(c *config.Config, logs *logs) (*gateway, error) {
+	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine()}
+	for _, w := range c.Warnings {
+		g.log.Warn(w.String())
+	}
+	var err error
+	if g.limiter, err = policy.NewLimiter(limits(&c.Limits)); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	options := proxy.Options{Workers: c.Workers, Limiter: g.limiter, Recorder: connectionLog{g.log}, Log: g.log}
+	if g.programs, g.noEBPF = bpf.Open(bpf.Options{}); g.noEBPF == nil {
+		options.SYNACKs = g.programs.SYNACKs()
+	}
+	if g.server, err = proxy.NewServer(options); err != nil {
+		g.closePrograms()
+		return nil, err
+	}
+	if err := g.apply(c); err != nil {
+		g.server.Close()
+		g.closePrograms()
+		return nil, err
+	}
+	return g, nil
+}
+
+// apply replaces what runs by what a configuration asks for. On an error
+// nothing has changed.
+func (g *gateway) apply(c *config.Config) error {
+	next, err := newSetup(c, g.log)
+	if err != nil {
+		return err
+	}
+	bound, err := g.server.Apply(next.listeners)
+	if err != nil {
+		return err
+	}
+	if err := next.intercept(g.current); err != nil {
+		// The listeners from before are what belongs to the rules from before.
+		if g.current != nil {
+			if _, undo := g.server.Apply(g.current.listeners); undo != nil {
+				g.log.Error("cannot go back to the listeners from before", "err", undo)
+			}
+		}
+		return err
+	}
+	if err := g.limiter.Update(next.limits); err != nil {
+		return err // not reached: newSetup has looked at them
+	}
+	g.server.SetResolver(next.resolver)
+	next.start()
+	if g.current != nil {
+		g.current.stop()
+	}
+	g.current, g.bound = next, bound
+	return nil
+}
+
+// reload reads the configuration again.
+func (g *gateway) reload(file string) {
+	c, err := load(file)
+	if err == nil {
+		err = g.apply(c)
+	}
+	if err != nil {
+		g.log.Error("the configuration was not reloaded; the one from before stays in force", "err", err)
+		return
+	}
+	for _, w := range c.Warnings {
+		g.log.Warn(w.String())
+	}
+	g.logs.apply(c.Log)
+	g.log.Info("configuration reloaded", "listeners", len(c.Listeners), "upstreams", len(c.Upstreams))
+}
+
+func (g *gateway) drainTimeout() time.Duration { return g.current.config.DrainTimeout }
+
+// stop drains until ctx ends, then takes everything down.
+func (g *gateway) stop(ctx context.Context) {
+	// New connections of clients are to go where they go without Tandem.
+	if err := g.current.release(); err != nil {
+		g.log.Error("cannot remove the rules of interception", "err", err)
+	}
+	if n := g.server.Stats().Active; n > 0 {
+		g.log.Info("draining", "connections", n, "at most", g.drainTimeout())
+	}
+	left := g.server.Shutdown(ctx)
+	g.current.stop()
+	g.closePrograms()
+	if left > 0 {
+		g.log.Warn("connections were ended before their time", "connections", left)
+	}
+	g.log.Info("stopped")
+}
+
+func (g *gateway) closePrograms() {
+	if g.programs == nil {
+		return
+	}
+	if err := g.programs.Close(); err != nil {
+		g.log.Error("cannot unload the eBPF programs", "err", fmt.Errorf("close: %w", err))
+	}
+}

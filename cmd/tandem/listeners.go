@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/proxy/policy"
+	"github.com/tandem-gateway/tandem/proxy/relay"
+)
+
+// newListener builds what serves a configured listener.
+func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
+	destinations, err := s.destinationsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	front, err := s.frontEnd(c)
+	if err != nil {
+		return nil, err
+	}
+	l := &proxy.Listener{
+		Name:      c.Name,
+		Addresses: c.Listen,
+		Socket: mptcp.ListenOptions{
+			Mode:     c.MPTCP,
+			FastOpen: c.FastOpen,
+			Backlog:  c.Backlog,
+			Socket:   socketOptions(&c.Socket, s.ownMark),
+		},
+		Require:      c.MPTCP == mptcp.ModeRequire,
+		FrontEnd:     front,
+		Upstream:     s.upstreams[c.Upstream].Upstream,
+		Sources:      policy.NewSources(c.AllowFrom),
+		Destinations: destinations,
+		Timeouts: proxy.Timeouts{
+			Handshake: c.Timeouts.Handshake,
+			Connect:   c.Timeouts.Connect,
+			Relay:     relay.Timeouts{Idle: c.Timeouts.Idle, HalfClosed: c.Timeouts.HalfClosed},
+		},
+		FirstDataWait: s.firstData(c),
+	}
+	l.Socket.Socket.Transparent = c.Type == config.ListenTProxy
+	if c.IPv6Only {
+		l.Socket.Socket.V6Only = mptcp.V6OnlyYes
+	}
+	return l, nil
+}
+
+// firstData is how long clients that speak no protocol with us are waited for.
+// It is of use only where their first bytes can travel with the request.
+func (s *setup) firstData(c *config.Listener) (wait time.Duration) {
+	if c.Type.Intercepts() || c.Type == config.ListenForward {
+		if u := s.upstreams[c.Upstream].config; u.Type != config.UpstreamDirect && u.FastOpen {
+			return c.Timeouts.FirstData
+		}
+	}
+	return 0
+}
+
+func (s *setup) destinationsOf(c *config.Listener) (*policy.Destinations, error) {
+	if c.Type == config.ListenForward {
+		return nil, nil // the operator has chosen the one there is
+	}
+	d, err := policy.NewDestinations(policy.DestinationsConfig{
+		Allow:        c.Destinations.Allow,
+		Deny:         c.Destinations.Deny,
+		Only:         c.Destinations.Only,
+		AllowPrivate: c.Destinations.AllowPrivate,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("destinations: %w", err)
+	}
+	s.destinations = append(s.destinations, d)
+	return d, nil
+}
+
+func (s *setup) frontEnd(c *config.Listener) (proxy.FrontEnd, error) {
+	switch c.Type {
+	case config.ListenSOCKS5:
+		return s.socksFront(c)
+	case config.ListenConvert:
+		return s.convertFront(c)
+	case config.ListenTProxy:
+		return &proxy.Intercept{}, nil
+	case config.ListenRedirect:
+		return &proxy.Intercept{}, nil
+	case config.ListenForward:
+		t := c.Forward.Target
+		return proxy.NewForward(proxy.Request{Host: t.Host, Target: netip.AddrPortFrom(t.Addr, t.Port)}), nil
+	}
+	return nil, fmt.Errorf("type %q is not known", c.Type)
+}
