@@ -3,6 +3,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"strings"
@@ -39,7 +40,7 @@ func (d *decoder) bad(n *yaml.Node, path, wrong, expected string) {
 // decode fills the root, which holds the defaults, and reports whether there is
 // anything in it that could be looked at further.
 func (d *decoder) decode(data []byte) bool {
-	document, second, err := parseYAML(data)
+	document, second, err := parseYAML(bytes.NewReader(data))
 	if err != nil {
 		d.problems = append(d.problems, syntaxError(d.file, data, err))
 		return false

@@ -40,3 +40,18 @@ func TestDefaultServesThisMachineOnly(t *testing.T) {
 		t.Errorf("warnings: %v", c.Warnings)
 	}
 }
+
+func TestExamples(t *testing.T) {
+	for _, role := range []string{"phone-server", "cpe", "aggregator"} {
+		t.Run(role, func(t *testing.T) {
+			c, err := Load("../deploy/examples/" + role + ".yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkComplete(t, c)
+			for _, w := range c.Warnings {
+				t.Errorf("warning: %v", w)
+			}
+		})
+	}
+}

@@ -14,8 +14,8 @@ import (
 
 // parseYAML returns the first document of some YAML, nil if there is none, and
 // the second.
-func parseYAML(data []byte) (first, second *yaml.Node, err error) {
-	documents := yaml.NewDecoder(bytes.NewReader(data))
+func parseYAML(r io.Reader) (first, second *yaml.Node, err error) {
+	documents := yaml.NewDecoder(r)
 	for {
 		var n yaml.Node
 		switch err := documents.Decode(&n); {
@@ -31,29 +31,44 @@ func parseYAML(data []byte) (first, second *yaml.Node, err error) {
 	}
 }
 
-// maxSearch is how many lines a file may have for the place of a syntax error to
-// be searched.
-const maxSearch = 1000
+// lineReader hands out one line at a time and counts them.
+type lineReader struct {
+	lines [][]byte
+	next  int
+	rest  []byte
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if r.next == len(r.lines) {
+			return 0, io.EOF
+		}
+		r.rest = r.lines[r.next]
+		r.next++
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
 
 // syntaxError turns an error of the YAML parser into a problem. The parser tells
-// the line where what it was reading began, or none at all; the line that it
+// the line where what it was reading began, or none at all. The line that it
 // stumbles over is the one after the longest beginning of the file that it
-// reads without an error.
+// reads without an error; it is near the last one that it has asked for.
 func syntaxError(file string, data []byte, err error) Problem {
 	p := Problem{File: file, Line: 1, Column: 1, Wrong: parserPrefix.ReplaceAllString(err.Error(), ""), Expected: "want YAML"}
 	if strings.Contains(p.Wrong, "cannot start any token") {
 		p.Expected = "want spaces instead of tabs, and quotes around text that begins with a sign such as @ or %"
 	}
-	lines := bytes.SplitAfter(data, []byte("\n"))
-	if len(lines) > maxSearch {
+	r := &lineReader{lines: bytes.SplitAfter(data, []byte("\n"))}
+	if _, _, err := parseYAML(r); err == nil {
 		return p
 	}
-	end := len(data)
-	for i := len(lines) - 1; i >= 0; i-- {
-		end -= len(lines[i])
-		if _, _, err := parseYAML(data[:end]); err == nil {
-			p.Line = i + 1
-			p.Column = len(lines[i]) - len(bytes.TrimLeft(lines[i], " \t")) + 1
+	const farthest = 1000 // lines: something that is open at the end may have begun far before
+	for n := r.next; n > max(r.next-farthest, 0); n-- {
+		if _, _, err := parseYAML(&lineReader{lines: r.lines[:n-1]}); err == nil {
+			line := r.lines[n-1]
+			p.Line, p.Column = n, len(line)-len(bytes.TrimLeft(line, " \t"))+1
 			break
 		}
 	}
