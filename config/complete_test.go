@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -139,15 +140,25 @@ func defaultOf(k key) reflect.Value {
 			base = prefix
 		}
 	}
-	v := typed()[base]
 	rest := k.path
 	if base != "" {
-		list := regexp.MustCompile(`^.*\[\]`).FindString(base)
-		rest = k.path[len(list)+1:]
+		rest = k.path[len(listIn.FindString(base))+1:]
 	}
-	for _, name := range regexp.MustCompile(`[^.]+`).FindAllString(rest, -1) {
+	return follow(typed()[base], rest)
+}
+
+// follow goes down from a section along a path without lists. What is not there
+// has the zero value.
+func follow(v reflect.Value, path string) reflect.Value {
+	for name := range strings.SplitSeq(path, ".") {
 		f, _ := fieldOf(v.Type(), name)
-		v = reflect.Indirect(v.FieldByIndex(f.Index))
+		v = v.FieldByIndex(f.Index)
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v = reflect.New(v.Type().Elem())
+			}
+			v = v.Elem()
+		}
 	}
 	return v
 }

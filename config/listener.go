@@ -55,7 +55,8 @@ type Listener struct {
 	// listeners.
 	Timeouts Timeouts `yaml:"timeouts"`
 
-	// Where clients may go.
+	// Where clients may go. Not for type `forward`, where they can only go to its
+	// target.
 	Destinations Destinations `yaml:"destinations,omitempty"`
 
 	// Options of type `socks5`.
@@ -124,14 +125,15 @@ type User struct {
 	// the configuration file.
 	PasswordFile string `yaml:"password-file,omitempty"`
 
-	// Argon2id hash of the password.
+	// Argon2id hash of the password, as the command
+	// `echo -n PASSWORD | argon2 SALT -id -m 14 -e` prints it.
 	PasswordHash string `yaml:"password-hash,omitempty"`
 }
 
 // ConvertServer are the options of Transport Converters (RFC 8803).
 type ConvertServer struct {
 	// Whether clients must prove their address with a cookie (RFC 8803
-	// section 5.2.1), which costs them one round trip, once.
+	// section 6.2.7), which costs them one round trip, once.
 	Cookies CookiePolicy `yaml:"cookies"`
 
 	// File with the secret that cookies are made with, for converters that
