@@ -17,7 +17,8 @@ const (
 	sizeofDiagRequest = 56 // struct inet_diag_req_v2
 	sizeofDiagMessage = 72 // struct inet_diag_msg
 
-	attrULPInfo      = 20 // INET_DIAG_ULP_INFO
+	diagInfo         = 2  // INET_DIAG_INFO
+	attrULPInfo      = 19 // INET_DIAG_ULP_INFO
 	attrULPInfoMPTCP = 3  // INET_ULP_INFO_MPTCP
 
 	attrTokenLocal = 2 // MPTCP_SUBFLOW_ATTR_TOKEN_LOC
@@ -109,6 +110,7 @@ func diagRequest(fd int) ([]byte, error) {
 	b := make([]byte, sizeofDiagRequest)
 	b[0] = byte(family(local.Addr()))
 	b[1] = unix.IPPROTO_TCP
+	b[2] = 1 << (diagInfo - 1) // else the kernel leaves the upper layer out as well
 	binary.NativeEndian.PutUint32(b[4:], 1<<StateEstablished|1<<StateCloseWait|1<<StateFinWait1|1<<StateFinWait2)
 	binary.BigEndian.PutUint16(b[8:], local.Port())
 	binary.BigEndian.PutUint16(b[10:], remote.Port())

@@ -30,7 +30,8 @@ type ListenOptions struct {
 type Listener struct {
 	FD    int
 	MPTCP bool
-	// Reason is why it is not MPTCP: NotAsked, KernelWithout or Disabled.
+	// Reason is why it is not MPTCP: NotAsked, KernelWithout, Disabled or
+	// Forbidden.
 	Reason FallbackReason
 }
 

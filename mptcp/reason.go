@@ -13,6 +13,7 @@ const (
 	NotAsked                            // ModeOff
 	KernelWithout                       // this kernel has no MPTCP
 	Disabled                            // net.mptcp.enabled is 0 in this network namespace
+	Forbidden                           // a seccomp filter or security module does not allow it
 	// PeerTCP: the peer did not send MP_CAPABLE, or something on the path
 	// took it away.
 	PeerTCP
@@ -43,6 +44,7 @@ var reasonNames = [NumReasons]string{
 	NotAsked:      "not_asked",
 	KernelWithout: "kernel_without",
 	Disabled:      "disabled",
+	Forbidden:     "forbidden",
 	PeerTCP:       "peer_tcp",
 	FastOpen:      "fast_open",
 	Fallback:      "fallback",

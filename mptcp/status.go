@@ -70,7 +70,10 @@ func Dialed(fd int, mode Mode) (Status, error) {
 		return Status{}, err
 	}
 	if protocol == unix.IPPROTO_TCP {
-		s.Reason = Disabled
+		// Asking again tells why, unless that has changed since.
+		if reason := cannot(Supported()); reason != None {
+			s.Reason = reason
+		}
 	}
 	return s, nil
 }

@@ -25,8 +25,8 @@ const (
 	sizeofSubflowInfo     = 8 + sizeofSubflowAddrs    // struct mptcp_subflow_info
 	sizeofFullInfo        = 40 + sizeofInfo           // struct mptcp_full_info
 
-	// usualSubflows is as many as the in-kernel path manager makes.
-	usualSubflows = 9
+	// usualSubflows is how many are asked for at first.
+	usualSubflows = 4
 )
 
 // errMoreSubflows: a subflow was added between two questions.

@@ -16,14 +16,16 @@ var (
 	ErrUnsupported = errors.New("kernel has no MPTCP: needs Linux 5.6 or newer with CONFIG_MPTCP=y")
 	// ErrDisabled: net.mptcp.enabled is 0 in this network namespace.
 	ErrDisabled = errors.New("MPTCP is switched off in this network namespace: sysctl net.mptcp.enabled=1 switches it on")
+	// ErrForbidden: a seccomp filter or a security module does not let this
+	// process have MPTCP sockets.
+	ErrForbidden = errors.New("MPTCP sockets are forbidden to this process by a seccomp filter or security module")
 	// ErrNotNegotiated: ModeRequire, and the connection is plain TCP.
 	ErrNotNegotiated = errors.New("MPTCP not negotiated")
 )
 
 // Supported tells whether this process can create MPTCP sockets in the
 // network namespace of the calling thread, by creating one. The error wraps
-// ErrUnsupported or ErrDisabled, or is what the kernel (a seccomp filter, a
-// security module) answered.
+// ErrUnsupported, ErrDisabled or ErrForbidden, and the errno.
 func Supported() error {
 	fd, err := newSocket(unix.AF_INET, unix.IPPROTO_MPTCP)
 	if err != nil {
@@ -34,7 +36,7 @@ func Supported() error {
 }
 
 // newSocket creates a non-blocking stream socket. A refusal to create an
-// MPTCP one wraps ErrUnsupported or ErrDisabled beside the errno.
+// MPTCP one wraps ErrUnsupported, ErrDisabled or ErrForbidden beside the errno.
 func newSocket(family, protocol int) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err == nil {
@@ -48,6 +50,8 @@ func newSocket(family, protocol int) (int, error) {
 		case errors.Is(err, unix.ENOPROTOOPT):
 			// mptcp_init_sock in net/mptcp/protocol.c.
 			return -1, fmt.Errorf("create MPTCP socket: %w (%w)", ErrDisabled, err)
+		case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+			return -1, fmt.Errorf("create MPTCP socket: %w (%w)", ErrForbidden, err)
 		}
 		return -1, fmt.Errorf("create MPTCP socket: %w", err)
 	}
@@ -65,14 +69,24 @@ func openSocket(family int, m Mode) (fd int, reason FallbackReason, err error) {
 	if err == nil || m != ModePrefer {
 		return fd, None, err
 	}
-	switch {
-	case errors.Is(err, ErrUnsupported):
-		reason = KernelWithout
-	case errors.Is(err, ErrDisabled):
-		reason = Disabled
-	default:
+	if reason = cannot(err); reason == None {
 		return -1, None, err
 	}
 	fd, err = newSocket(family, unix.IPPROTO_TCP)
 	return fd, reason, err
+}
+
+// cannot is the reason that goes with an error of newSocket, None if it is
+// about something else (descriptors, memory, the family) that plain TCP would
+// not mend.
+func cannot(err error) FallbackReason {
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		return KernelWithout
+	case errors.Is(err, ErrDisabled):
+		return Disabled
+	case errors.Is(err, ErrForbidden):
+		return Forbidden
+	}
+	return None
 }
