@@ -82,7 +82,13 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		d.bad(n, path, describe(n)+" instead of a value", expectedOf(v))
 		return
 	}
-	if expected := fill(n, v); expected != "" {
+	expected := fill(n, v)
+	switch {
+	case expected == "":
+	case v.Type().Kind() == reflect.String && n.Tag != "!!str":
+		// The text may be a password, which must not come into logs.
+		d.bad(n, path, "a value of type "+strings.TrimPrefix(n.Tag, "!!"), expected)
+	default:
 		d.bad(n, path, quote(n.Value), expected)
 	}
 }
@@ -180,7 +186,7 @@ func expectedOf(v reflect.Value) string {
 	case reflect.Uint32, reflect.Uint8:
 		return fmt.Sprintf("want a whole number from 0 to %d", uint64(1)<<v.Type().Bits()-1)
 	case reflect.String:
-		return "want text; in quotes if it looks like a number"
+		return "want text, in quotes if it looks like something else"
 	}
 	return "want one value"
 }
