@@ -11,7 +11,7 @@ import (
 
 var (
 	errNoRequest     = errors.New("message asks for nothing")
-	errMissingCookie = errors.New("cookie is missing")
+	errMissingCookie = fmt.Errorf("%w: cookie is missing", ErrNotAuthorized)
 	errInvalidCookie = fmt.Errorf("%w: invalid cookie", ErrNotAuthorized)
 )
 

@@ -12,9 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
+
+// maxRetries bounds how often a conversation may begin again.
+const maxRetries = converter.MaxAttempts - 1
 
 var (
 	errAnswerTooLong = fmt.Errorf("answer is longer than %d bytes", openingBuffer)
@@ -30,7 +34,7 @@ type dial struct {
 	hops    []Hop
 	targets []netip.AddrPort // addresses of the server that policy allows
 	target  int              // the one asked of the present hop
-	retried bool
+	retries int              // what the present conversation has had
 
 	race         race
 	conversation Conversation
@@ -44,7 +48,7 @@ type dial struct {
 // route decides how to reach what the client asked for.
 func (s *session) route() {
 	d := &s.opening.dial
-	d.hops = s.listener.Upstream.Hops()
+	d.hops = s.listener.Upstream.Hops(s.opening.request)
 	switch {
 	case len(d.hops) == 0:
 		s.fail(ErrNoUpstream)
@@ -141,17 +145,23 @@ func (d *dial) connect() {
 		d.failed(err)
 		return
 	}
-	d.conversation, d.opening, d.spoken, d.sent = conversation, nil, 0, 0
+	d.conversation, d.retries = conversation, 0
+	d.begin()
+}
+
+// begin opens a connection to the present hop for the conversation.
+func (d *dial) begin() {
+	d.opening, d.spoken, d.sent = nil, 0, 0
 	d.answer = d.answer[:0]
-	if conversation != nil {
+	if d.conversation != nil {
 		var whole bool
-		d.opening, whole = conversation.Opening(nil)
+		d.opening, whole = d.conversation.Opening(nil)
 		d.spoken = len(d.opening)
 		if whole {
-			d.opening = append(d.opening, o.in...)
+			d.opening = append(d.opening, d.s.opening.in...)
 		}
 	}
-	addrs := hop.Addresses()
+	addrs := d.hops[0].Addresses()
 	if addrs == nil {
 		addrs = d.targets
 	}
@@ -265,8 +275,11 @@ func (d *dial) done() {
 	if len(d.opening) > d.spoken {
 		early = nil
 	}
-	d.hops[0].Report(s.serverMPTCP, nil)
-	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{FD: s.pair.Ends[relay.Server].FD})
+	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
+	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{
+		FD:      s.pair.Ends[relay.Server].FD,
+		SYNACKs: s.worker.server.opts.SYNACKs,
+	})
 	if len(b) == 0 || s.say(b) {
 		s.relay(early, d.answer)
 	}
@@ -313,17 +326,15 @@ func (d *dial) failed(err error) {
 	s.worker.loop.Close(&s.pair.Ends[relay.Server])
 	late := s.opening.late()
 	if errors.Is(err, ErrRetry) {
-		if !d.retried && !late {
-			d.retried = true
-			d.connect()
+		if d.retries < maxRetries && !late {
+			d.retries++
+			d.begin()
 			return
 		}
 		err = HopError(err)
 	}
 	ofHop := isHopError(err)
-	if ofHop {
-		hop.Report(s.serverMPTCP, err)
-	}
+	hop.Report(s.opening.request, s.serverMPTCP, err)
 	if d.failure == nil || !ofHop {
 		d.failure = err
 	}
@@ -331,7 +342,7 @@ func (d *dial) failed(err error) {
 	case late:
 		s.fail(d.failure)
 	case ofHop && len(d.hops) > 1:
-		d.hops, d.target, d.retried = d.hops[1:], 0, false
+		d.hops, d.target = d.hops[1:], 0
 		d.enter()
 	case !ofHop && hop.Addresses() != nil && d.target+1 < len(d.targets):
 		d.target++

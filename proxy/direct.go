@@ -73,7 +73,7 @@ func NewDirect(name string, connect mptcp.ConnectOptions, source Source, proxyHe
 }
 
 // Hops implements Upstream.
-func (d *Direct) Hops() []Hop { return d.hops }
+func (d *Direct) Hops(*Request) []Hop { return d.hops }
 
 // Name implements Hop.
 func (d *Direct) Name() string { return d.name }
@@ -85,7 +85,7 @@ func (d *Direct) Addresses() []netip.AddrPort { return nil }
 func (d *Direct) Resolves() bool { return false }
 
 // Report implements Hop.
-func (d *Direct) Report(mptcp.Status, error) {}
+func (d *Direct) Report(*Request, mptcp.Status, error) {}
 
 // Options implements Hop.
 func (d *Direct) Options(c *Client, req *Request, remote netip.AddrPort) mptcp.ConnectOptions {

@@ -69,8 +69,9 @@ type Request struct {
 
 // Outcome is how the attempt to satisfy a request went.
 type Outcome struct {
-	Err    error          // nil: connected
-	FD     int            // the server's end when connected
-	Bound  netip.AddrPort // for Bind and Associate: the address to tell; for the second reply of Bind: the peer
-	Second bool           // second reply of Bind
+	Err     error          // nil: connected
+	FD      int            // the server's end when connected
+	SYNACKs SYNACKs        // knows what the server's SYN-ACK held; nil: nobody does
+	Bound   netip.AddrPort // for Bind and Associate: the address to tell; for the second reply of Bind: the peer
+	Second  bool           // second reply of Bind
 }

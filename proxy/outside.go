@@ -20,7 +20,7 @@ import (
 // client on one path, through no converter.
 func (s *session) serveOutside() {
 	var direct Hop
-	for _, h := range s.listener.Upstream.Hops() {
+	for _, h := range s.listener.Upstream.Hops(s.opening.request) {
 		if h.Addresses() == nil {
 			direct = h
 			break

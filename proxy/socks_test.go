@@ -193,7 +193,7 @@ func TestSOCKSReplyCodes(t *testing.T) {
 // nowhere is an upstream that is down.
 type nowhere struct{}
 
-func (nowhere) Hops() []Hop { return nil }
+func (nowhere) Hops(*Request) []Hop { return nil }
 
 // echoServerGone is an address that refuses connections.
 func echoServerGone(t testing.TB) netip.AddrPort {

@@ -21,8 +21,9 @@ var (
 
 // Upstream knows the ways to servers.
 type Upstream interface {
-	// Hops returns the ways to try, best first; none when all are down.
-	Hops() []Hop
+	// Hops returns the ways to try for a request, best first; none when all
+	// are down. The caller does not change the slice.
+	Hops(req *Request) []Hop
 }
 
 // Hop is one way to a server: straight to it, or through a converter or a
@@ -41,8 +42,8 @@ type Hop interface {
 	// are relayed; nil when nothing has.
 	Converse(c *Client, req *Request, target netip.AddrPort) (Conversation, error)
 	// Report tells how an attempt went: what its connection negotiated, and
-	// err, which is nil or an error of the way, not of the server.
-	Report(status mptcp.Status, err error)
+	// err, which is nil, a HopError, or else says nothing against the hop.
+	Report(req *Request, status mptcp.Status, err error)
 }
 
 // Conversation is what a hop has to say and hear on a fresh connection.

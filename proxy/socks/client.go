@@ -82,6 +82,10 @@ func (h *ClientHandshake) Next(in []byte) (n int, send []byte, done bool, err er
 	return n, send, done, err
 }
 
+// Admitted reports whether the server has accepted the client, so that only the
+// request is left.
+func (h *ClientHandshake) Admitted() bool { return h.stage == replying }
+
 // Bound returns the address that the server uses towards the target, as far as
 // it told one; it is set once Next returned done.
 func (h *ClientHandshake) Bound() netip.AddrPort { return h.bound }
