@@ -13,7 +13,7 @@ import (
 
 // maxNodes bounds the work for one file: aliases of aliases can stand for far
 // more values than they take bytes.
-const maxNodes = 1 << 18
+const maxNodes = 1 << 16
 
 // decoder fills the tree of types from YAML. It goes on after a mistake, and
 // remembers where everything was.

@@ -51,10 +51,16 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// nearLines is how many lines are tried one by one, before the search is by
+// halves: a list or a text that goes over several lines has beginnings that are
+// not read without an error, though there is none.
+const nearLines = 20
+
 // syntaxError turns an error of the YAML parser into a problem. The parser tells
 // the line where what it was reading began, or none at all. The line that it
 // stumbles over is the one after the longest beginning of the file that it
-// reads without an error; it is near the last one that it has asked for.
+// reads without an error; it is near the last one that it has asked for, unless
+// something is open until the end.
 func syntaxError(file string, data []byte, err error) Problem {
 	p := Problem{File: file, Line: 1, Column: 1, Wrong: parserPrefix.ReplaceAllString(err.Error(), ""), Expected: "want YAML"}
 	if strings.Contains(p.Wrong, "cannot start any token") {
@@ -64,14 +70,27 @@ func syntaxError(file string, data []byte, err error) Problem {
 	if _, _, err := parseYAML(r); err == nil {
 		return p
 	}
-	const farthest = 1000 // lines: something that is open at the end may have begun far before
-	for n := r.next; n > max(r.next-farthest, 0); n-- {
-		if _, _, err := parseYAML(&lineReader{lines: r.lines[:n-1]}); err == nil {
-			line := r.lines[n-1]
-			p.Line, p.Column = n, len(line)-len(bytes.TrimLeft(line, " \t"))+1
+	reads := func(lines int) bool {
+		_, _, err := parseYAML(&lineReader{lines: r.lines[:lines]})
+		return err == nil
+	}
+	good, bad := 0, r.next // numbers of lines that are read without an error, and with one
+	for n := bad - 1; n > bad-nearLines && n > 0; n-- {
+		if reads(n) {
+			good = n
 			break
 		}
+		bad = n
 	}
+	for bad-good > 1 {
+		if n := (good + bad) / 2; reads(n) {
+			good = n
+		} else {
+			bad = n
+		}
+	}
+	line := r.lines[good]
+	p.Line, p.Column = good+1, len(line)-len(bytes.TrimLeft(line, " \t"))+1
 	return p
 }
 
