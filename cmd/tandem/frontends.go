@@ -3,7 +3,10 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
@@ -25,5 +28,23 @@ func (s *setup) socksFront(c *config.Listener) (proxy.FrontEnd, error) {
 }
 
 func (s *setup) convertFront(c *config.Listener) (proxy.FrontEnd, error) {
-	return nil, nil
+	o := converter.ServerConfig{
+		AllowLoopback: c.Convert.AllowLoopback,
+		Supported:     proxy.ConvertOptions(),
+	}
+	if c.Convert.Cookies == config.CookiesRequired {
+		var secret []byte
+		if c.Convert.CookieKeyFile != "" {
+			text, err := config.ReadSecret(c.Convert.CookieKeyFile)
+			if err != nil {
+				return nil, err
+			}
+			secret = []byte(text)
+		}
+		var err error
+		if o.Cookies, err = converter.NewCookieJar(secret, c.Convert.CookieLifetime); err != nil {
+			return nil, fmt.Errorf("cookies: %w", err)
+		}
+	}
+	return proxy.NewConvertFront(converter.NewServer(o)), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/policy"
+	"github.com/tandem-gateway/tandem/proxy/tproxy"
 )
 
 // gateway is a running tandem: the proxy with everything around it.
@@ -23,6 +24,7 @@ type gateway struct {
 	noEBPF   error         // why
 	limiter  *policy.Limiter
 	server   *proxy.Server
+	rules    interception
 	current  *setup // what a reload replaces
 	bound    []proxy.Bound
 }
@@ -64,7 +66,7 @@ func (g *gateway) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := next.intercept(g.current); err != nil {
+	if err := g.rules.apply(next.intercepted(bound)); err != nil {
 		// The listeners from before are what belongs to the rules from before.
 		if g.current != nil {
 			if _, undo := g.server.Apply(g.current.listeners); undo != nil {
@@ -107,13 +109,16 @@ func (g *gateway) drainTimeout() time.Duration { return g.current.config.DrainTi
 // stop drains until ctx ends, then takes everything down.
 func (g *gateway) stop(ctx context.Context) {
 	// New connections of clients are to go where they go without Tandem.
-	if err := g.current.release(); err != nil {
-		g.log.Error("cannot remove the rules of interception", "err", err)
+	if err := g.rules.release(); err != nil {
+		g.log.Error("cannot stop intercepting", "err", err)
 	}
 	if n := g.server.Stats().Active; n > 0 {
 		g.log.Info("draining", "connections", n, "at most", g.drainTimeout())
 	}
 	left := g.server.Shutdown(ctx)
+	if err := g.rules.apply(tproxy.Config{}); err != nil {
+		g.log.Error("cannot remove the rules of interception", "err", err)
+	}
 	g.current.stop()
 	g.closePrograms()
 	if left > 0 {

@@ -8,11 +8,103 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/proxy/policy"
+	"github.com/tandem-gateway/tandem/proxy/tproxy"
 )
 
 // defaultOwnMark is on our own sockets where traffic is intercepted, so that
 // ours is not: "td" in ASCII.
 const defaultOwnMark = 0x7464
+
+// interception is what is intercepted for the listeners, and brought back for
+// servers that see addresses of clients.
+type interception struct {
+	*tproxy.Interceptor // nil: nothing
+	config              tproxy.Config
+}
+
+// apply replaces what is intercepted. On an error nothing has changed.
+func (i *interception) apply(c tproxy.Config) error {
+	var err error
+	switch wanted := interceptsAnything(&c); {
+	case wanted && i.Interceptor == nil:
+		i.Interceptor, err = tproxy.Install(c)
+	case wanted:
+		err = i.Update(c)
+	case i.Interceptor != nil:
+		err = i.Close()
+		i.Interceptor = nil
+	}
+	if err == nil {
+		i.config = c
+	}
+	return err
+}
+
+// release lets new connections go where they go without Tandem; those that are
+// intercepted go on.
+func (i *interception) release() error {
+	return i.apply(tproxy.Config{
+		KeepClientAddresses: i.config.KeepClientAddresses || len(i.config.Forwarded.To) > 0,
+		OwnMark:             i.config.OwnMark,
+		Mark:                i.config.Mark,
+		Table:               i.config.Table,
+		Priority:            i.config.Priority,
+	})
+}
+
+func interceptsAnything(c *tproxy.Config) bool {
+	return len(c.Forwarded.To) > 0 || len(c.Own.To) > 0 || c.KeepClientAddresses
+}
+
+// intercepted is what a setup whose listeners are bound wants intercepted.
+func (s *setup) intercepted(bound []proxy.Bound) tproxy.Config {
+	c := tproxy.Config{OwnMark: s.ownMark}
+	for _, u := range s.upstreams {
+		if u.config.Type == config.UpstreamDirect && u.config.Direct.Source == config.SourceClient {
+			c.KeepClientAddresses = true
+		}
+		for _, server := range u.config.Servers {
+			c.Upstreams = append(c.Upstreams, server.Addr())
+		}
+	}
+	for i := range s.config.Listeners {
+		l := &s.config.Listeners[i]
+		switch l.Type {
+		case config.ListenTProxy:
+			c.Forwarded = tproxy.Forwarded{
+				Capture:    capture(bound, l, l.TProxy.Ports, &l.TProxy.Exclude, l.TProxy.RejectQUIC),
+				Interfaces: l.TProxy.Interfaces,
+				Sources:    l.TProxy.Sources,
+			}
+			c.Mark, c.Table, c.Priority = l.TProxy.Mark, l.TProxy.Table, l.TProxy.Priority
+		case config.ListenRedirect:
+			c.Own = tproxy.Own{Capture: capture(bound, l, l.Redirect.Ports, &l.Redirect.Exclude, l.Redirect.RejectQUIC)}
+		}
+	}
+	return c
+}
+
+func capture(bound []proxy.Bound, l *config.Listener, ports []policy.PortRange, exclude *config.Exclude, rejectQUIC bool) tproxy.Capture {
+	c := tproxy.Capture{Ports: ports, RejectQUIC: rejectQUIC, Exclude: tproxy.Exclude{
+		Private:      exclude.Private,
+		Destinations: exclude.Destinations,
+		Ports:        exclude.Ports,
+	}}
+	for _, d := range exclude.DSCP {
+		c.Exclude.DSCP = append(c.Exclude.DSCP, uint8(d))
+	}
+	for _, m := range exclude.MACs {
+		c.Exclude.MACs = append(c.Exclude.MACs, tproxy.MAC(m))
+	}
+	for _, b := range bound {
+		if b.Name == l.Name {
+			c.To = append(c.To, b.Address)
+		}
+	}
+	return c
+}
 
 // ownMark is the mark of sockets that have no other, 0 where none is needed.
 func ownMark(c *config.Config) uint32 {
@@ -41,6 +133,3 @@ func (s *setup) markSocket() func(network, address string, c syscall.RawConn) er
 		return failure
 	}
 }
-
-func (s *setup) intercept(*setup) error { return nil }
-func (s *setup) release() error         { return nil }

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/proxy/tproxy"
 )
 
 // newListener builds what serves a configured listener.
@@ -87,9 +88,9 @@ func (s *setup) frontEnd(c *config.Listener) (proxy.FrontEnd, error) {
 	case config.ListenConvert:
 		return s.convertFront(c)
 	case config.ListenTProxy:
-		return &proxy.Intercept{}, nil
+		return &proxy.Intercept{Destination: tproxy.Destination}, nil
 	case config.ListenRedirect:
-		return &proxy.Intercept{}, nil
+		return &proxy.Intercept{Destination: tproxy.OriginalDestination}, nil
 	case config.ListenForward:
 		t := c.Forward.Target
 		return proxy.NewForward(proxy.Request{Host: t.Host, Target: netip.AddrPortFrom(t.Addr, t.Port)}), nil
