@@ -5,4 +5,5 @@ package bpf
 // The compiler is a fixed version, so that whoever generates gets the same
 // objects. TANDEM_BPF_OUTPUT, when set, is where they go instead of here.
 
-//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" synack kernel/synack.bpf.c
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" synack kernel/synack.bpf.c
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" -type event -type kind -type reason events kernel/events.bpf.c

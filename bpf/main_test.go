@@ -4,9 +4,11 @@ package bpf
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,6 +20,8 @@ import (
 	"github.com/cilium/ebpf/features"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // roleVariable makes this test binary a process of another kind; see roles.
@@ -48,6 +52,21 @@ var roles = map[string]func(){
 		}
 		fmt.Println("closed")
 	},
+	// talk makes an MPTCP connection when its standard input ends.
+	"talk": func() {
+		fmt.Println("waiting")
+		io.Copy(io.Discard, os.Stdin)
+		ln, err := mptcp.NewListener(netip.MustParseAddrPort("127.0.0.1:0"), mptcp.ListenOptions{Mode: mptcp.ModeRequire})
+		if err == nil {
+			d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}}
+			_, err = d.DialContext(context.Background(), "tcp", ln.Addr().String())
+		}
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Println("talked")
+	},
 	// unprivileged tries to run them as nobody.
 	"unprivileged": func() {
 		const nobody = 65534
@@ -56,6 +75,27 @@ var roles = map[string]func(){
 			return
 		}
 		tryOpen()
+	},
+	// without-btf runs them where the kernel does not describe its types. It
+	// needs a mount namespace of its own.
+	"without-btf": func() {
+		err := errors.Join(
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("/dev/null", "/sys/kernel/btf/vmlinux", "", unix.MS_BIND, ""))
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		p, err := Open(Options{Events: true})
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		defer p.Close()
+		fmt.Println("SYN-ACKs:", p.SYNACKs() != nil)
+		fmt.Println("events:", p.Events() != nil)
+		fmt.Println("unavailable:", errors.Is(p.Missing(), ErrUnavailable))
+		fmt.Println(p.Missing())
 	},
 	// few-capabilities tries to run them with no others than documented.
 	"few-capabilities": func() {

@@ -5,7 +5,9 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -16,6 +18,11 @@ type Options struct {
 	// SYNACKs is how many answers to connections are kept at most until they
 	// are asked for; 0 is DefaultSYNACKs.
 	SYNACKs uint32
+	// Events asks for Programs.Events. Somebody has to read them.
+	Events bool
+	// EventRing is how many bytes of events wait for their reader at most,
+	// rounded up to a power of two; 0 is DefaultEventRing.
+	EventRing uint32
 }
 
 // Programs are running programs. All of its methods may be called from several
@@ -23,8 +30,9 @@ type Options struct {
 type Programs struct {
 	cgroup  *cgroup
 	synacks *SYNACKs
-	// links have to stay referenced: their finalizer detaches the program.
-	links []link.Link
+	events  *Events
+	running []concern
+	missing []error
 }
 
 // Open loads the programs, moves this process into a cgroup of its own and
@@ -32,8 +40,9 @@ type Programs struct {
 // made. There can be one Programs in a process at a time.
 //
 // The error matches ErrUnavailable if the kernel or the privileges are not
-// sufficient: needed are Linux 5.14, a cgroup2 mount, and either root or
-// CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and a cgroup that may be written to.
+// sufficient for any of them; see Missing for some. Needed are Linux 5.14, a
+// cgroup2 mount, and either root or CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and a
+// cgroup that may be written to.
 func Open(o Options) (*Programs, error) {
 	p := &Programs{}
 	if err := p.open(o); err != nil {
@@ -44,27 +53,70 @@ func Open(o Options) (*Programs, error) {
 
 // open loads first, so that the process is not moved for nothing.
 func (p *Programs) open(o Options) error {
-	synack, err := p.loadSYNACKs(o.SYNACKs)
-	if err != nil {
-		return unavailable("load", synackProgTandemSynack, synackLost, err)
+	wanted := []concern{&SYNACKs{}}
+	if o.Events {
+		wanted = append(wanted, &Events{})
 	}
-	defer synack.Close()
-	if p.cgroup, err = enterCgroup(); err != nil {
-		return unavailable("make a cgroup for", synackProgTandemSynack, synackLost, err)
+	loaded := p.each("load", wanted, func(c concern) error { return c.load(o) })
+	if len(loaded) > 0 {
+		var err error
+		p.cgroup, err = enterCgroup()
+		loaded = p.each("make a cgroup for", loaded, func(concern) error { return err })
 	}
-	if err := p.attach(synack); err != nil {
-		return unavailable("attach", synackProgTandemSynack, synackLost, err)
+	p.running = p.each("attach", loaded, func(c concern) error { return c.start(p) })
+	if len(p.running) == 0 {
+		return p.Missing()
 	}
 	return nil
 }
 
-// attach runs a sock_ops program on the sockets of the cgroup. The link keeps
-// the program alive. Kernels without links (before 5.7) are refused, because
-// there a program would outlive a process that is killed.
-func (p *Programs) attach(program *ebpf.Program) error {
-	dir, err := os.Open(p.cgroup.path)
+// concern is a program, or some that do one thing together.
+type concern interface {
+	// describe names the program and what is missing without it.
+	describe() (program, lost string)
+	load(Options) error
+	// start attaches it to the cgroup of p, and hands it to those who use it.
+	start(p *Programs) error
+	// close detaches it, if it is attached, and frees everything.
+	close() error
+}
+
+// closers are what a concern has opened, in that order. Links among them have
+// to stay referenced: their finalizer detaches the program.
+type closers []io.Closer
+
+func (c *closers) add(o io.Closer) { *c = append(*c, o) }
+
+func (c closers) close() error {
+	var errs []error
+	for _, o := range slices.Backward(c) {
+		errs = append(errs, o.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// each returns those for which f succeeds. The others are missing.
+func (p *Programs) each(doing string, concerns []concern, f func(concern) error) []concern {
+	var good []concern
+	for _, c := range concerns {
+		err := f(c)
+		if err == nil {
+			good = append(good, c)
+			continue
+		}
+		program, lost := c.describe()
+		p.missing = append(p.missing, unavailable(doing, program, lost, errors.Join(err, c.close())))
+	}
+	return good
+}
+
+// attach runs a sock_ops program on the sockets of the cgroup for as long as
+// the link is referenced and not closed. Kernels without links (before 5.7) are
+// refused, because there a program would outlive a process that is killed.
+func (c *cgroup) attach(program *ebpf.Program) (link.Link, error) {
+	dir, err := os.Open(c.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dir.Close()
 	l, err := link.AttachRawLink(link.RawLinkOptions{
@@ -73,28 +125,35 @@ func (p *Programs) attach(program *ebpf.Program) error {
 		Attach:  ebpf.AttachCGroupSockOps,
 	})
 	if err != nil {
-		return fmt.Errorf("link to cgroup: %w", err)
+		return nil, fmt.Errorf("link to cgroup: %w", err)
 	}
-	p.links = append(p.links, l)
-	return nil
+	return l, nil
 }
 
-// SYNACKs knows how servers answered.
+// Missing says which of the programs could not be had, and why; nil if all
+// could. The error matches ErrUnavailable.
+func (p *Programs) Missing() error { return errors.Join(p.missing...) }
+
+// SYNACKs knows how servers answered. It is nil if its program is missing, and
+// knows nothing then.
 func (p *Programs) SYNACKs() *SYNACKs { return p.synacks }
 
+// Events tells the life of connections. It is nil if not asked for, or if its
+// programs are missing.
+func (p *Programs) Events() *Events { return p.events }
+
 // Close detaches the programs, moves this process and its children back to
-// where it was before Open, and removes the cgroup. Open connections go on.
+// where it was before Open, and removes the cgroup. Open connections go on. A
+// second Close does nothing.
 func (p *Programs) Close() error {
 	var errs []error
-	for _, l := range p.links {
-		errs = append(errs, l.Close())
-	}
-	if p.synacks != nil {
-		errs = append(errs, p.synacks.kept.Close())
+	for _, c := range p.running {
+		errs = append(errs, c.close())
 	}
 	if p.cgroup != nil {
 		errs = append(errs, p.cgroup.leave())
 	}
+	p.running, p.cgroup = nil, nil
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close eBPF programs: %w", err)
 	}

@@ -3,9 +3,8 @@
 package bpf
 
 import (
+	"cmp"
 	"net/netip"
-
-	"github.com/cilium/ebpf"
 )
 
 const (
@@ -19,26 +18,36 @@ const (
 // SYNACKs knows the TCP options of the SYN-ACKs that connections opened by
 // this process were answered with.
 type SYNACKs struct {
-	kept *ebpf.Map // of synackConnection to synackOptions
+	objects synackObjects
+	opened  closers
 }
 
-// loadSYNACKs loads the program and keeps its map.
-func (p *Programs) loadSYNACKs(size uint32) (*ebpf.Program, error) {
-	if size == 0 {
-		size = DefaultSYNACKs
-	}
+func (s *SYNACKs) describe() (program, lost string) { return synackProgTandemSynack, synackLost }
+
+func (s *SYNACKs) load(o Options) error {
 	spec, err := loadSynack()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	spec.Maps[synackMapSynacks].MaxEntries = size
-	var loaded synackObjects
-	if err := spec.LoadAndAssign(&loaded, nil); err != nil {
-		return nil, err
+	spec.Maps[synackMapSynacks].MaxEntries = cmp.Or(o.SYNACKs, DefaultSYNACKs)
+	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
+		return err
 	}
-	p.synacks = &SYNACKs{kept: loaded.Synacks}
-	return loaded.TandemSynack, nil
+	s.opened.add(&s.objects)
+	return nil
 }
+
+func (s *SYNACKs) start(p *Programs) error {
+	l, err := p.cgroup.attach(s.objects.TandemSynack)
+	if err != nil {
+		return err
+	}
+	s.opened.add(l)
+	p.synacks = s
+	return nil
+}
+
+func (s *SYNACKs) close() error { return s.opened.close() }
 
 // AppendOptions appends the TCP options, with their padding, of the SYN-ACK
 // that established the connection or subflow from the local port to remote.
@@ -48,10 +57,13 @@ func (p *Programs) loadSYNACKs(size uint32) (*ebpf.Program, error) {
 //
 // Options are raw (RFC 9293 section 3.1), the key in MP_CAPABLE included.
 func (s *SYNACKs) AppendOptions(dst []byte, local uint16, remote netip.AddrPort) ([]byte, bool) {
+	if s == nil {
+		return dst, false
+	}
 	key := synackConnection{LocalPort: local, RemotePort: remote.Port()}
 	key.Remote.In6U.U6Addr8 = remote.Addr().As16()
 	var options synackOptions
-	if err := s.kept.LookupAndDelete(&key, &options); err != nil {
+	if err := s.objects.Synacks.LookupAndDelete(&key, &options); err != nil {
 		return dst, false
 	}
 	return append(dst, options.Bytes[:options.Length]...), true

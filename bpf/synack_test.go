@@ -242,37 +242,3 @@ func TestSYNACKsAfterClose(t *testing.T) {
 	}
 	connect(t, to, mptcp.ModePrefer)
 }
-
-// BenchmarkConnect opens and closes connections on loopback.
-func BenchmarkConnect(b *testing.B) {
-	run := func(b *testing.B, ask func(local uint16, remote netip.AddrPort)) {
-		to := serve(b, netip.MustParseAddr("127.0.0.1"), mptcp.ModeOff)
-		d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeOff}}
-		b.ReportAllocs()
-		for b.Loop() {
-			c, err := d.DialContext(b.Context(), "tcp", to.String())
-			if err != nil {
-				b.Fatal(err)
-			}
-			ask(c.LocalAddr().(*net.TCPAddr).AddrPort().Port(), to)
-			c.SetLinger(0) // leaves no TIME-WAIT, of which there is a limited number
-			c.Close()
-		}
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "connections/s")
-	}
-	b.Run("without", func(b *testing.B) { run(b, func(uint16, netip.AddrPort) {}) })
-	b.Run("attached", func(b *testing.B) {
-		open(b, Options{})
-		run(b, func(uint16, netip.AddrPort) {})
-	})
-	b.Run("asked", func(b *testing.B) {
-		p := open(b, Options{})
-		var options []byte
-		run(b, func(local uint16, remote netip.AddrPort) {
-			var ok bool
-			if options, ok = p.SYNACKs().AppendOptions(options[:0], local, remote); !ok {
-				b.Fatal("not known")
-			}
-		})
-	})
-}

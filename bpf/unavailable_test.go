@@ -42,6 +42,23 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// TestSomeMissing: what can run does.
+func TestSomeMissing(t *testing.T) {
+	needPrograms(t)
+	_, _, lines := child(t, "without-btf", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
+	for _, want := range []string{"SYN-ACKs: true", "events: false", "unavailable: true"} {
+		if got := line(t, lines); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	text := line(t, lines)
+	for _, want := range []string{"tandem_events", eventsLost, "BTF"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q does not say %q", text, want)
+		}
+	}
+}
+
 // TestFewCapabilities starts in a cgroup as a service manager hands it over.
 func TestFewCapabilities(t *testing.T) {
 	needPrograms(t)

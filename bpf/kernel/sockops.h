@@ -18,28 +18,44 @@
 #define AF_INET 2
 #define AF_INET6 10
 
-/* Address of the peer; that of an IPv4 peer is IPv4-mapped (RFC 4291, section
- * 2.5.5.2), because an IPv6 socket that talks to it knows it as such. */
+/* An IPv4 address as IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2),
+ * which is how an IPv6 socket that talks to an IPv4 peer knows it. */
+static __always_inline void map_ipv4(struct in6_addr *address, __be32 ipv4)
+{
+	address->s6_addr32[0] = 0;
+	address->s6_addr32[1] = 0;
+	address->s6_addr32[2] = bpf_htonl(0xffff);
+	address->s6_addr32[3] = ipv4;
+	/* Else the compiler reads the last words of both families with one
+	 * instruction at a computed place in the context, which the verifier
+	 * refuses. */
+	barrier();
+}
+
 static __always_inline void remote_address(const struct bpf_sock_ops *ctx,
 					   struct in6_addr *address)
 {
-	__be32 *word = address->s6_addr32;
-
 	if (ctx->family == AF_INET) {
-		word[0] = 0;
-		word[1] = 0;
-		word[2] = bpf_htonl(0xffff);
-		word[3] = ctx->remote_ip4;
-		/* Else the compiler reads the last word of both families with
-		 * one instruction at a computed place in the context, which
-		 * the verifier refuses. */
-		barrier();
+		map_ipv4(address, ctx->remote_ip4);
 		return;
 	}
-	word[0] = ctx->remote_ip6[0];
-	word[1] = ctx->remote_ip6[1];
-	word[2] = ctx->remote_ip6[2];
-	word[3] = ctx->remote_ip6[3];
+	address->s6_addr32[0] = ctx->remote_ip6[0];
+	address->s6_addr32[1] = ctx->remote_ip6[1];
+	address->s6_addr32[2] = ctx->remote_ip6[2];
+	address->s6_addr32[3] = ctx->remote_ip6[3];
+}
+
+static __always_inline void local_address(const struct bpf_sock_ops *ctx,
+					  struct in6_addr *address)
+{
+	if (ctx->family == AF_INET) {
+		map_ipv4(address, ctx->local_ip4);
+		return;
+	}
+	address->s6_addr32[0] = ctx->local_ip6[0];
+	address->s6_addr32[1] = ctx->local_ip6[1];
+	address->s6_addr32[2] = ctx->local_ip6[2];
+	address->s6_addr32[3] = ctx->local_ip6[3];
 }
 
 /* Port of the peer in host byte order. The context holds it in network byte

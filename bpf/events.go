@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+)
+
+// DefaultEventRing holds about 7,500 events.
+const DefaultEventRing = 1 << 20
+
+// coalesce is how long an event may wait for others if it comes right after
+// one that was read. The kernel wakes the reader for an event only if all
+// before it have been read, and a wake-up costs several times what the programs
+// do: this bounds their number, and delays no event that comes alone.
+const coalesce = time.Millisecond
+
+const eventsLost = "path managers other than that of the kernel do not learn what becomes of connections"
+
+// Events tells the life of the MPTCP connections of this process.
+type Events struct {
+	objects eventsObjects
+	opened  closers
+	rearm   *link.Iter
+	reader  *ringbuf.Reader
+	record  ringbuf.Record
+	held    bool   // record was read and is not told yet
+	told    uint64 // lost events that were told
+}
+
+func (e *Events) describe() (program, lost string) { return eventsProgTandemEvents, eventsLost }
+
+func (e *Events) load(o Options) error {
+	spec, err := loadEvents()
+	if err != nil {
+		return err
+	}
+	spec.Maps[eventsMapRing].MaxEntries = ringSize(o.EventRing)
+	if err := spec.LoadAndAssign(&e.objects, nil); err != nil {
+		return err
+	}
+	e.opened.add(&e.objects)
+	return nil
+}
+
+// ringSize makes a size that the kernel accepts.
+func ringSize(bytes uint32) uint32 {
+	bytes = max(cmp.Or(bytes, DefaultEventRing), uint32(os.Getpagesize()))
+	return uint32(min(1<<bits.Len32(bytes-1), 1<<31))
+}
+
+func (e *Events) start(p *Programs) error {
+	var st unix.Stat_t
+	if err := unix.Stat(p.cgroup.path, &st); err != nil {
+		return fmt.Errorf("id of the cgroup: %w", err)
+	}
+	// The number of a cgroup's inode is its id.
+	if err := e.objects.CgroupId.Set(st.Ino); err != nil {
+		return fmt.Errorf("id of the cgroup: %w", err)
+	}
+	var err error
+	if e.reader, err = ringbuf.NewReader(e.objects.Ring); err != nil {
+		return fmt.Errorf("open ring: %w", err)
+	}
+	e.opened.add(e.reader)
+	if e.rearm, err = link.AttachIter(link.IterOptions{Program: e.objects.TandemWatch}); err != nil {
+		return err
+	}
+	e.opened.add(e.rearm)
+	closed, err := link.AttachTracing(link.TracingOptions{Program: e.objects.TandemClosed})
+	if err != nil {
+		return err
+	}
+	e.opened.add(closed)
+	subflows, err := p.cgroup.attach(e.objects.TandemEvents)
+	if err != nil {
+		return err
+	}
+	e.opened.add(subflows)
+	p.events = e
+	return nil
+}
+
+func (e *Events) close() error { return e.opened.close() }
+
+// Read waits for the next event. The error is os.ErrClosed once the Programs
+// are closed. It is for one goroutine.
+//
+// Events are in the order in which they happened. Where some did not fit into
+// the ring, because they were not read fast enough, Read tells Gap in their
+// place: a lost event is never unnoticed.
+func (e *Events) Read(ev *Event) error {
+	if e.held {
+		e.held = false
+		ev.set(e.raw())
+		return nil
+	}
+	for wait := false; ; {
+		lost := e.Lost()
+		err := e.next(wait)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		// The ring is empty: it was full when these were lost.
+		if lost > e.told {
+			e.gap(ev, lost)
+			return nil
+		}
+		if !wait {
+			time.Sleep(coalesce)
+			wait = true
+		}
+	}
+	if len(e.record.RawSample) < int(unsafe.Sizeof(eventsEvent{})) {
+		return fmt.Errorf("event of %d bytes", len(e.record.RawSample))
+	}
+	if raw := e.raw(); raw.Lost > e.told {
+		e.held = true
+		e.gap(ev, raw.Lost)
+		return nil
+	}
+	ev.set(e.raw())
+	return nil
+}
+
+// next reads a record. If it is not to wait the error is
+// os.ErrDeadlineExceeded when there is none. That may be told once more later.
+func (e *Events) next(wait bool) error {
+	if !wait {
+		e.reader.SetDeadline(time.Unix(0, 1))
+		defer e.reader.SetDeadline(time.Time{})
+	}
+	return e.reader.ReadInto(&e.record)
+}
+
+func (e *Events) raw() *eventsEvent {
+	return (*eventsEvent)(unsafe.Pointer(unsafe.SliceData(e.record.RawSample)))
+}
+
+func (e *Events) gap(ev *Event, lost uint64) {
+	*ev = Event{Kind: Gap, Lost: lost - e.told}
+	e.told = lost
+}
+
+// Lost is how many events did not fit into the ring since Open.
+func (e *Events) Lost() uint64 {
+	var n uint64
+	if err := e.objects.Lost.Get(&n); err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
+)
+
+// log reads events until they are closed.
+type log struct {
+	t      testing.TB
+	events *Events
+
+	mu   sync.Mutex
+	seen []Event
+}
+
+// openEvents runs the programs until Close.
+func openEvents(t testing.TB, o Options) *Programs {
+	t.Helper()
+	needPrograms(t)
+	if err := mptcp.Supported(); err != nil {
+		t.Skip(err)
+	}
+	o.Events = true
+	p, err := Open(o)
+	if err == nil {
+		err = p.Missing()
+	}
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	return p
+}
+
+// watchAll runs the programs and logs all events until the end of the test.
+func watchAll(t testing.TB) *log {
+	t.Helper()
+	p := openEvents(t, Options{})
+	l := &log{t: t, events: p.Events()}
+	var reading sync.WaitGroup
+	reading.Go(l.read)
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		reading.Wait()
+		if t.Failed() {
+			for _, e := range l.all() {
+				t.Logf("%+v", e)
+			}
+		}
+	})
+	return l
+}
+
+func (l *log) read() {
+	for {
+		var e Event
+		if err := l.events.Read(&e); err != nil {
+			if !errors.Is(err, os.ErrClosed) {
+				l.t.Error(err)
+			}
+			return
+		}
+		l.mu.Lock()
+		l.seen = append(l.seen, e)
+		l.mu.Unlock()
+	}
+}
+
+func (l *log) all() []Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.seen)
+}
+
+// of returns the events of a kind of a connection.
+func (l *log) of(token uint32, kind Kind) []Event {
+	return slices.DeleteFunc(l.all(), func(e Event) bool { return e.Token != token || e.Kind != kind })
+}
+
+// await waits for n events of a kind and returns them.
+func (l *log) await(token uint32, kind Kind, n int) []Event {
+	l.t.Helper()
+	var events []Event
+	labtest.Await(l.t, patience, fmt.Sprintf("%d times %q of %08x", n, kind, token), func() bool {
+		events = l.of(token, kind)
+		return len(events) >= n
+	})
+	if len(events) != n {
+		l.t.Fatalf("%d times %q, want %d", len(events), kind, n)
+	}
+	return events
+}
+
+// ends are both ends of an MPTCP connection.
+type ends struct {
+	client, server           *net.TCPConn
+	clientToken, serverToken uint32
+}
+
+// connectIn makes a connection from one host to another, and has it fully
+// established, so that subflows may join.
+func connectIn(t *testing.T, from, to *lab.Host, addr netip.Addr) *ends {
+	t.Helper()
+	var ln *net.TCPListener
+	var c *mptcp.Conn
+	o := mptcp.ListenOptions{Mode: mptcp.ModeRequire}
+	inside(t, to, func() {
+		var err error
+		if ln, err = mptcp.NewListener(netip.AddrPortFrom(addr, 0), o); err != nil {
+			t.Fatal(err)
+		}
+	})
+	// A subflow can join only as long as somebody listens.
+	t.Cleanup(func() { ln.Close() })
+	inside(t, from, func() {
+		var err error
+		d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}, Timeout: patience}
+		if c, err = d.DialContext(t.Context(), "tcp", ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { c.Close() })
+	s, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	e := &ends{client: c.TCPConn, server: s, clientToken: token(t, c.TCPConn), serverToken: token(t, s)}
+	e.move(t, e.client, e.server, 1)
+	e.move(t, e.server, e.client, 1)
+	return e
+}
+
+// move sends n bytes and returns when they have been read.
+func (e *ends) move(t testing.TB, from, to *net.TCPConn, n int64) {
+	t.Helper()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := from.Write(make([]byte, n))
+		sent <- err
+	}()
+	_, err := io.CopyN(io.Discard, to, n)
+	if err := errors.Join(err, <-sent); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func token(t testing.TB, c *net.TCPConn) (token uint32) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		var info mptcp.Info
+		if info, err = mptcp.InfoOf(int(fd)); err == nil {
+			token = info.Token
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestLifeOfConnection(t *testing.T) {
+	l := watchAll(t)
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	for name, pick := range map[string]func(lab.Dual) netip.Addr{
+		"IPv4": func(d lab.Dual) netip.Addr { return d.V4 },
+		"IPv6": func(d lab.Dual) netip.Addr { return d.V6 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			wifi, cell := pick(tp.WiFi.Addr), pick(tp.Cell.Addr)
+			e := connectIn(t, tp.Client, tp.Aggregator, pick(tp.AggregatorAddr))
+			to := e.client.RemoteAddr().(*net.TCPAddr).AddrPort()
+
+			mine := l.await(e.clientToken, Established, 1)[0]
+			if mine.Passive || mine.Subflow != 1 || mine.Local.Addr() != wifi || mine.Remote != to || mine.Time == 0 {
+				t.Errorf("client: %+v", mine)
+			}
+			theirs := l.await(e.serverToken, Established, 1)[0]
+			if !theirs.Passive || theirs.Subflow != 1 || theirs.Local != mine.Remote || theirs.Remote != mine.Local {
+				t.Errorf("server: %+v", theirs)
+			}
+			join := l.await(e.clientToken, Joined, 1)[0]
+			if join.Passive || join.Subflow != 2 || join.Local.Addr() != cell || join.Remote != to || join.LocalID <= 0 || join.Backup {
+				t.Errorf("client joins: %+v", join)
+			}
+			joined := l.await(e.serverToken, Joined, 1)[0]
+			if !joined.Passive || joined.Subflow != 2 || joined.Remote != join.Local || int16(joined.RemoteID) != join.LocalID {
+				t.Errorf("server is joined: %+v", joined)
+			}
+
+			const size = 1 << 20
+			e.move(t, e.client, e.server, size)
+			e.client.Close()
+			e.server.Close()
+			for _, token := range []uint32{e.clientToken, e.serverToken} {
+				var sent, received uint64
+				for _, c := range l.await(token, SubflowClosed, 2) {
+					if c.Reason != FIN || c.Error != 0 || c.SRTT == 0 {
+						t.Errorf("%+v", c)
+					}
+					sent += c.BytesSent
+					received += c.BytesReceived
+				}
+				l.await(token, Closed, 1)
+				if token == e.clientToken && sent < size || token == e.serverToken && received < size {
+					t.Errorf("%08x: %d bytes sent, %d received of %d", token, sent, received, size)
+				}
+			}
+		})
+	}
+	if n := l.events.Lost(); n != 0 {
+		t.Errorf("%d events lost", n)
+	}
+}
+
+func TestSubflowReset(t *testing.T) {
+	l := watchAll(t)
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+	l.await(e.clientToken, Joined, 1)
+	l.await(e.serverToken, Joined, 1)
+	e.server.SetLinger(0)
+	e.server.Close()
+	for _, c := range l.await(e.serverToken, SubflowClosed, 2) {
+		if c.Reason != ResetSent {
+			t.Errorf("server: %+v", c)
+		}
+	}
+	for _, c := range l.await(e.clientToken, SubflowClosed, 2) {
+		if c.Reason != ResetReceived || c.Error != syscall.ECONNRESET {
+			t.Errorf("client: %+v", c)
+		}
+	}
+	l.await(e.serverToken, Closed, 1)
+	l.await(e.clientToken, Closed, 1) // told to by a fast close
+}
+
+// TestConnectionOutlivesSubflows cuts both paths: the kernel keeps the
+// connection for a while.
+func TestConnectionOutlivesSubflows(t *testing.T) {
+	l := watchAll(t)
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	if err := tp.Client.Sysctl("net.mptcp.close_timeout", "1"); err != nil {
+		t.Fatal(err)
+	}
+	e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+	l.await(e.clientToken, Joined, 1)
+	filter(t, tp.Aggregator, "input", "meta l4proto tcp reject with tcp reset")
+	if _, err := e.client.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	var last Event
+	for _, c := range l.await(e.clientToken, SubflowClosed, 2) {
+		if c.Reason != ResetReceived {
+			t.Errorf("%+v", c)
+		}
+		last = c
+	}
+	if end := l.await(e.clientToken, Closed, 1)[0]; end.Time <= last.Time {
+		t.Errorf("connection closed at %v, its last subflow at %v", end.Time, last.Time)
+	}
+}
+
+// filter adds a rule for packets that come to, or from, programs on the host.
+func filter(t *testing.T, h *lab.Host, hook, rule string) {
+	t.Helper()
+	nft := h.Command(t.Context(), "nft", fmt.Sprintf(
+		"add table inet t; add chain inet t %[1]s { type filter hook %[1]s priority 0; }; add rule inet t %[1]s %[2]s", hook, rule))
+	if _, err := nft.Output(); errors.Is(err, exec.ErrNotFound) {
+		t.Skip("needs nft")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestJoinFails(t *testing.T) {
+	for _, tt := range []struct {
+		verdict string
+		reason  Reason
+		errno   syscall.Errno
+	}{
+		{"reject with tcp reset", ResetReceived, syscall.ECONNREFUSED},
+		{"drop", Timeout, syscall.ETIMEDOUT},
+	} {
+		t.Run(tt.verdict, func(t *testing.T) {
+			l := watchAll(t)
+			tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+			if err := tp.Client.Sysctl("net.ipv4.tcp_syn_retries", "1"); err != nil {
+				t.Fatal(err)
+			}
+			filter(t, tp.Aggregator, "input", "iifname cell tcp flags syn "+tt.verdict)
+			e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+			failed := l.await(e.clientToken, JoinFailed, 1)[0]
+			if failed.Reason != tt.reason || failed.Error != tt.errno || failed.Local.Addr() != tp.Cell.Addr.V4 || failed.Subflow != 2 {
+				t.Errorf("%+v", failed)
+			}
+			if n := len(l.of(e.clientToken, Joined)) + len(l.of(e.clientToken, SubflowClosed)); n != 0 {
+				t.Errorf("%d other events", n)
+			}
+		})
+	}
+}
+
+// TestFlood has more happen than the ring holds while nobody reads.
+func TestFlood(t *testing.T) {
+	p := openEvents(t, Options{EventRing: 1})
+	closed := sync.OnceFunc(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	defer closed()
+	to := serve(t, netip.MustParseAddr("127.0.0.1"), mptcp.ModeRequire)
+	const connections = 100
+	for range connections {
+		connect(t, to, mptcp.ModeRequire)
+	}
+	// The passive end is established when the third packet has come.
+	events := p.Events()
+	var told, gaps uint64
+	var last Kind
+	labtest.Await(t, patience, "both ends of all connections", func() bool {
+		for events.reader.AvailableBytes() > 0 || events.held || events.Lost() > events.told {
+			var e Event
+			if err := events.Read(&e); err != nil {
+				t.Fatal(err)
+			}
+			switch e.Kind {
+			case Established:
+				told++
+			case Gap:
+				gaps += e.Lost
+			default:
+				t.Fatalf("%+v", e)
+			}
+			last = e.Kind
+		}
+		return told+gaps >= 2*connections
+	})
+	if told+gaps != 2*connections || gaps == 0 || told == 0 || gaps != events.Lost() {
+		t.Errorf("%d events, %d in gaps, %d lost of %d", told, gaps, events.Lost(), 2*connections)
+	}
+	if last != Gap {
+		t.Errorf("the last was told as %q, want a gap", last)
+	}
+	// It goes on afterwards.
+	connect(t, to, mptcp.ModeRequire)
+	var e Event
+	if err := events.Read(&e); err != nil || e.Kind != Established {
+		t.Errorf("%+v, %v", e, err)
+	}
+	closed()
+	if err := events.Read(&e); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read after close: %v", err)
+	}
+}
+
+// TestGapIsInItsPlace: events that came after a loss are told after the gap.
+func TestGapIsInItsPlace(t *testing.T) {
+	p := openEvents(t, Options{EventRing: 1})
+	defer p.Close()
+	events := p.Events()
+	to := serve(t, netip.MustParseAddr("127.0.0.1"), mptcp.ModeRequire)
+	labtest.Await(t, patience, "a full ring", func() bool {
+		connect(t, to, mptcp.ModeRequire)
+		return events.Lost() > 0
+	})
+	var e Event
+	for range 10 { // makes room
+		if err := events.Read(&e); err != nil || e.Kind != Established {
+			t.Fatalf("%+v, %v", e, err)
+		}
+	}
+	port := connect(t, to, mptcp.ModeRequire)
+	gap := false
+	for e.Local.Port() != port {
+		if err := events.Read(&e); err != nil {
+			t.Fatal(err)
+		}
+		gap = gap || e.Kind == Gap
+	}
+	if !gap {
+		t.Error("no gap before an event that came after a loss")
+	}
+}
+
+// TestOtherProcesses: what happens outside of the cgroup is not told.
+func TestOtherProcesses(t *testing.T) {
+	needPrograms(t)
+	other, stdin, lines := child(t, "talk", nil)
+	line(t, lines) // it is in this cgroup, and waits
+	l := watchAll(t)
+	stdin.Close()
+	if got := line(t, lines); got != "talked" {
+		t.Errorf("child said %q", got)
+	}
+	other.Wait()
+	to := serve(t, netip.MustParseAddr("127.0.0.1"), mptcp.ModeRequire)
+	port := connect(t, to, mptcp.ModeRequire)
+	labtest.Await(t, patience, "the connection of this process", func() bool {
+		return slices.ContainsFunc(l.all(), func(e Event) bool { return e.Local.Port() == port })
+	})
+	for _, e := range l.all() {
+		if e.Remote != to && e.Local != to {
+			t.Errorf("%+v", e)
+		}
+	}
+}

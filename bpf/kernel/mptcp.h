@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+
+/* The parts of the kernel's own structures that programs read: net/sock.h,
+ * net/inet_connection_sock.h, linux/tcp.h, net/mptcp/protocol.h, linux/cgroup.h
+ * and linux/kernfs.h. Only names and types matter here; where the fields lie
+ * is looked up in the running kernel's BTF when a program is loaded. */
+
+#ifndef TANDEM_MPTCP_H
+#define TANDEM_MPTCP_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#define IPPROTO_MPTCP 262
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+};
+
+struct sock_common {
+	unsigned char skc_state;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+	int sk_err;
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct inet_connection_sock {
+	void *icsk_ulp_data;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_sent;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u64 bytes_retrans;
+	__u32 srtt_us;
+	__u8 bpf_sock_ops_cb_flags;
+	bool is_mptcp;
+};
+
+struct mptcp_sock {
+	__u64 bytes_received;
+	__u64 bytes_acked;
+	__u32 token;
+	struct sock *first;
+};
+
+/* What makes a TCP socket a subflow. */
+struct mptcp_subflow_context {
+	__u32 token;
+	__u32 request_join : 1;
+	__u32 mp_capable : 1;
+	__u32 mp_join : 1;
+	__u32 backup : 1;
+	__u32 request_bkup : 1;
+	__s16 local_id;
+	__u8 remote_id;
+	__u32 subflow_id;
+	struct sock *conn;
+};
+
+/* Context of an iter/tcp program. */
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
+
+#pragma clang attribute pop
+
+/* The subflow that a TCP socket is, NULL if it is plain TCP. To be read with
+ * BPF_CORE_READ. */
+static __always_inline struct mptcp_subflow_context *subflow_of(struct tcp_sock *tp)
+{
+	if (!tp->is_mptcp)
+		return NULL;
+	return tp->inet_conn.icsk_ulp_data;
+}
+
+/* The local token of a connection, also after the kernel has given it up, which
+ * it does before the connection is closed where the peer aborts it. */
+static __always_inline __u32 token_of(const struct mptcp_sock *connection)
+{
+	__u32 token = BPF_CORE_READ(connection, token);
+	struct mptcp_subflow_context *subflow;
+	struct tcp_sock *first;
+
+	if (token)
+		return token;
+	first = (struct tcp_sock *)BPF_CORE_READ(connection, first);
+	subflow = BPF_CORE_READ(first, inet_conn.icsk_ulp_data);
+	return BPF_CORE_READ(subflow, token);
+}
+
+#endif
