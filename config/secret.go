@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tandem-gateway/tandem/config/password"
 )
 
 const (
@@ -17,7 +19,10 @@ const (
 	leastKey  = 16   // bytes of a secret that cookies are made with
 )
 
-var errSecret = errors.New("want a secret in the first line")
+var (
+	errSecret = errors.New("want a secret in the first line")
+	errHashed = errors.New("only the hash of the password is known")
+)
 
 // ReadSecret reads a file with a secret: its first line, without spaces around
 // it.
@@ -38,9 +43,34 @@ func ReadSecret(path string) (string, error) {
 	return string(line), nil
 }
 
-// Secret returns the password of a user who has one in clear or in a file, or
-// "" for one with a hash.
-func (u User) Secret() (string, error) { return secret(u.Password, u.PasswordFile) }
+// Secret returns the password of a user who has one in clear or in a file. That
+// of one with a hash cannot be had: see Credentials.
+func (u User) Secret() (string, error) {
+	if u.PasswordHash != "" {
+		return "", fmt.Errorf("user %s: %w", u.Name, errHashed)
+	}
+	return secret(u.Password, u.PasswordFile)
+}
+
+// Credentials returns the users, nil if there are none.
+func (s *SOCKS5Server) Credentials() (*password.Users, error) {
+	if len(s.Users) == 0 {
+		return nil, nil
+	}
+	passwords, hashes := map[string]string{}, map[string]password.Hash{}
+	for _, u := range s.Users {
+		var err error
+		if u.PasswordHash != "" {
+			hashes[u.Name], err = password.Parse(u.PasswordHash)
+		} else {
+			passwords[u.Name], err = u.Secret()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("user %s: %w", u.Name, err)
+		}
+	}
+	return password.NewUsers(passwords, hashes), nil
+}
 
 // Secret returns the password, or "" if there is none.
 func (s SOCKS5Client) Secret() (string, error) { return secret(s.Password, s.PasswordFile) }
@@ -102,10 +132,10 @@ func (v *validator) files(c *Config) {
 			v.bad(k.path, err.Error(), "want a file that holds a secret in its first line")
 			continue
 		}
-		switch password := strings.HasSuffix(k.path, "password-file"); {
-		case password && len(secret) > longestCredential:
+		switch isPassword := strings.HasSuffix(k.path, "password-file"); {
+		case isPassword && len(secret) > longestCredential:
 			v.bad(k.path, fmt.Sprintf("a password of %d bytes", len(secret)), "want at most 255, which is all that SOCKS5 can carry")
-		case !password && len(secret) < leastKey:
+		case !isPassword && len(secret) < leastKey:
 			v.bad(k.path, fmt.Sprintf("a secret of %d bytes", len(secret)), fmt.Sprintf("want at least %d, such as the output of: openssl rand -hex 32", leastKey))
 		}
 		if info, err := os.Stat(*k.file); err == nil && info.Mode().Perm()&0o004 != 0 {

@@ -115,6 +115,38 @@ func TestFilesThatAreMissingOrTooShort(t *testing.T) {
 	}
 }
 
+func TestCredentials(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "bob"), "builder\n", 0o600)
+	s := SOCKS5Server{Users: []User{
+		{Name: "alice", Password: "wonderland"},
+		{Name: "bob", PasswordFile: filepath.Join(dir, "bob")},
+		{Name: "carol", PasswordHash: "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$1Z8n9aFjVQ9CEwVOsX6jKw"},
+	}}
+	users, err := s.Credentials()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, password string
+		want           bool
+	}{{"alice", "wonderland", true}, {"bob", "builder", true}, {"bob", "", false}, {"carol", "", false}, {"dave", "", false}} {
+		if got := users.Valid(c.name, c.password); got != c.want {
+			t.Errorf("%s, %q: %t", c.name, c.password, got)
+		}
+	}
+	if secret, err := s.Users[2].Secret(); err == nil {
+		t.Errorf("the password of a hash is %q", secret)
+	}
+	if users, err := (&SOCKS5Server{}).Credentials(); users != nil || err != nil {
+		t.Errorf("without users: %v, %v", users, err)
+	}
+	s.Users[1].PasswordFile += ".none"
+	if _, err := s.Credentials(); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "user bob") {
+		t.Errorf("without the file: %v", err)
+	}
+}
+
 func TestLoadWithoutAFile(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)

@@ -160,6 +160,7 @@ func (v *validator) config(c *Config) {
 			v.upstream(path, &c.Upstreams[i], names)
 		}
 	}
+	v.marks(c)
 	v.loops(c)
 	v.unused(c)
 }

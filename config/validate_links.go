@@ -72,6 +72,22 @@ func (v *validator) interceptors(listeners []Listener) {
 	}
 }
 
+// marks finds upstreams whose connections would be intercepted: Tandem knows its
+// own traffic by its own mark, and that of the servers of upstreams by their
+// addresses.
+func (v *validator) marks(c *Config) {
+	own := func(l Listener) bool { return l.Type == ListenRedirect }
+	if !slices.ContainsFunc(c.Listeners, own) {
+		return
+	}
+	for i, u := range c.Upstreams {
+		anywhere := u.Type == UpstreamDirect || u.WhenDown == GoDirect || u.Convert != nil && u.Convert.BypassMPTCPServers
+		if u.Socket.Mark != 0 && anywhere {
+			v.bad(fmt.Sprintf("upstreams[%d].socket.mark", i), "would have a listener of type redirect intercept Tandem's own connections", "want no mark, so that Tandem sets its own")
+		}
+	}
+}
+
 // loops finds listeners whose connections come back to them.
 func (v *validator) loops(c *Config) {
 	for i := range c.Listeners {
