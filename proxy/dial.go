@@ -273,7 +273,7 @@ func (d *dial) done() {
 	s := d.s
 	early := s.opening.in
 	if len(d.opening) > d.spoken {
-		early = nil
+		s.early, early = uint32(len(d.opening)-d.spoken), nil
 	}
 	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
 	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{

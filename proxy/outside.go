@@ -163,9 +163,14 @@ func (s *session) associate(hop Hop, local netip.Addr) {
 		}
 		<-a.Done()
 		post(func(wanted bool) {
-			if wanted {
-				s.end(a.Err(), false)
+			if !wanted {
+				return
 			}
+			err := a.Err()
+			if s.pair.Ends[relay.Client].Hangup {
+				err = nil // it ended as it should, by the client's leave
+			}
+			s.end(err, false)
 		})
 	})
 }

@@ -54,10 +54,16 @@ func reasonOf(err error, otherwise Reason) Reason {
 		return false
 	}
 	var limited *policy.Refused
+	var refusal *converter.Refusal
 	switch {
 	case errors.As(err, &limited):
 		return RefusedLimit + Reason(limited.Reason)
-	case is(policy.ErrDenied):
+	case is(socks.ErrAuthentication, socks.ErrMethods) && !isHopError(err),
+		errors.As(err, &refusal) && is(converter.ErrNotAuthorized):
+		return RefusedAuth
+	case refusal != nil:
+		return RefusedHandshake
+	case is(policy.ErrDenied, converter.ErrNotAuthorized, converter.ErrMalformedTarget, socks.ErrNotAllowed):
 		return RefusedDestination
 	case isScarcity(err):
 		return RefusedResources
@@ -67,8 +73,6 @@ func reasonOf(err error, otherwise Reason) Reason {
 		return RefusedTCP
 	case is(ErrShutdown):
 		return RefusedShutdown
-	case is(socks.ErrAuthentication, socks.ErrMethods, converter.ErrNotAuthorized):
-		return RefusedAuth
 	}
 	return otherwise
 }

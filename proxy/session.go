@@ -39,6 +39,7 @@ type session struct {
 	ticket     policy.Ticket
 	prev, next *session
 	phase      phase
+	early      uint32 // bytes of the client that went with the opening of the hop
 
 	// What the record will tell.
 	client, server           netip.AddrPort
@@ -87,7 +88,7 @@ func (s *session) Ready(sock *event.Socket) {
 	case resolving, dialling, outside:
 		switch {
 		case s.opening.association != nil && client.Hangup:
-			s.end(nil, false)
+			s.opening.task.cancel() // the session ends with the association
 		case sock == client && client.Failed, s.phase == outside && client.Hangup:
 			s.reject(RefusedGone, errGone)
 		case s.phase == dialling && sock != client:
@@ -160,7 +161,7 @@ func (s *session) end(err error, reset bool) {
 // Ended implements relay.Owner.
 func (s *session) Ended(err error) {
 	up, down := s.pair.Moved()
-	s.finished(err, up, down)
+	s.finished(err, up+uint64(s.early), down)
 }
 
 // finished gives everything back and writes the record.

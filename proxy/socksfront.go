@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
@@ -71,9 +72,9 @@ func socksError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, policy.ErrDenied):
+	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP):
 		return socks.ErrNotAllowed
-	case errors.Is(err, errNotMPTCP):
+	case errors.Is(err, converter.ErrNotAuthorized), errors.Is(err, converter.ErrMalformedTarget):
 		return socks.ErrNotAllowed
 	case errors.Is(err, policy.ErrRefused), errors.Is(err, ErrNoUpstream), isHopError(err):
 		return errNoWay
