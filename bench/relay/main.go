@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command relay measures Tandem beside other relays: bulk transfers, new
+// connections, idle tunnels, with MPTCP and with plain TCP towards the client.
+// All of them run in one network namespace, over its loopback device, in turns
+// (A B C A B C …), beside a transfer without any relay and a bare io.Copy
+// relay. It prints medians with their spread, ratios, what the relay costs,
+// and whether the targets are met.
+//
+// It needs root. What is not installed is left out, and the table says so.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/relay/peers"
+	"github.com/tandem-gateway/tandem/bench/relay/report"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	run := bench
+	if len(os.Args) > 1 {
+		if child := children[os.Args[1]]; child != nil {
+			run = func(ctx context.Context, args []string) error { return child(ctx, args[1:]) }
+		}
+	}
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "relay:", err)
+		os.Exit(1)
+	}
+}
+
+// bench runs the whole benchmark.
+func bench(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("relay", flag.ExitOnError)
+	var o options
+	flags.IntVar(&o.runs, "runs", 0, "repetitions of every cell (default 5, with -quick 3)")
+	flags.DurationVar(&o.cell, "cell", 0, "`duration` of one repetition (default 1s, with -quick 300ms)")
+	flags.IntVar(&o.tunnels, "tunnels", 0, "idle tunnels (default 9500, with -quick 2000)")
+	flags.StringVar(&o.congestion, "congestion", "reno", "congestion `control` in the namespace")
+	quick := flags.Bool("quick", false, "short form")
+	peerNames := flags.String("peers", "", "`names` of peers to run, comma-separated; direct and io.Copy always run (default all)")
+	scenarioNames := flags.String("scenario", "", "`names` of scenarios to run, or beginnings of them, comma-separated (default all)")
+	jsonFile := flags.String("json", "", "`file` for every repetition as a line of JSON")
+	var tools peers.Tools
+	flags.StringVar(&tools.Tandem, "tandem", "", "tandem `program`; without it the engine runs within this program")
+	flags.StringVar(&tools.Dir, "go-peers", "bin/peers", "`directory` with sing-box, xray and armon, see bench/peers/build")
+	flags.StringVar(&tools.Profile, "profile", "", "`file` for a CPU profile of the engine (without -tandem)")
+	flags.Parse(args)
+	size := options{runs: 5, cell: time.Second, tunnels: 9500}
+	if *quick {
+		size = options{runs: 3, cell: 300 * time.Millisecond, tunnels: 2000}
+	}
+	o.runs, o.cell, o.tunnels = cmp.Or(o.runs, size.runs), cmp.Or(o.cell, size.cell), cmp.Or(o.tunnels, size.tunnels)
+	o.warmUp, o.settle, o.giveBack = o.cell/2, time.Second, 5*time.Second
+	if err := absolute(&tools.Tandem, &tools.Dir, &tools.Profile); err != nil {
+		return err
+	}
+	var err error
+	if tools.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	if o.peers, err = choosePeers(peers.All(tools), *peerNames); err != nil {
+		return err
+	}
+	if o.scenarios, err = chooseScenarios(*scenarioNames); err != nil {
+		return err
+	}
+	o.self = tools.Self
+	o.progress = os.Stderr
+	lines := []report.Sink{}
+	if *jsonFile != "" {
+		f, err := os.Create(*jsonFile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		lines = append(lines, report.JSONLines(f))
+	}
+	machine := report.ThisMachine(ctx)
+	machine.Congestion = o.congestion
+	results := report.New(machine, lines...)
+	if err := measureAll(ctx, o, results); err != nil {
+		return err
+	}
+	results.Write(os.Stdout, o.about())
+	return results.Err()
+}
+
+// absolute makes paths independent of the working directory.
+func absolute(paths ...*string) error {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	return nil
+}
+
+// choosePeers keeps the peers with the given names and the references.
+func choosePeers(all []peers.Peer, names string) ([]peers.Peer, error) {
+	if names == "" {
+		return all, nil
+	}
+	var chosen []peers.Peer
+	wanted := map[string]bool{peers.DirectName: true, peers.CopyName: true}
+	for name := range strings.SplitSeq(names, ",") {
+		wanted[strings.TrimSpace(name)] = true
+	}
+	for _, p := range all {
+		if wanted[p.Name] {
+			chosen = append(chosen, p)
+		}
+	}
+	for _, p := range all {
+		delete(wanted, p.Name)
+	}
+	for name := range wanted {
+		return nil, fmt.Errorf("no peer is named %q", name)
+	}
+	return chosen, nil
+}

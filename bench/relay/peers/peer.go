@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package peers
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Front is what a relay speaks with its clients.
+type Front string
+
+// The fronts.
+const (
+	None    Front = "-"       // there is no relay
+	Forward Front = "forward" // nothing: there is one fixed server
+	SOCKS5  Front = "socks5"
+)
+
+// Setup is what a relay is to do.
+type Setup struct {
+	Listen netip.AddrPort
+	Target netip.AddrPort // of Forward
+	MPTCP  bool           // of the listener
+	Bulk   bool           // tune for few large transfers, if there is anything to tune
+	Dir    string         // for its files
+}
+
+// Peer is one relay.
+type Peer struct {
+	Name  string
+	Front Front
+	// About says how it is configured, in a few words.
+	About string
+
+	command func(Setup) (command, error)
+}
+
+// command is how a peer is started.
+type command struct {
+	program string
+	args    []string
+	env     []string          // besides the usual
+	files   map[string]string // to write to Setup.Dir first
+	inherit bool              // descriptor 3 is the listening socket
+}
+
+// ErrMissing reports that a peer is not installed.
+var ErrMissing = errors.New("not installed")
+
+// Tools are the programs that do not come from the system.
+type Tools struct {
+	// Self is this program: called with the arguments "iocopy" or "engine" it
+	// runs a Reference.
+	Self string
+	// Tandem is the program to measure; if empty, its engine runs within Self.
+	Tandem string
+	// Profile is a file for a CPU profile of the engine.
+	Profile string
+	// Dir holds sing-box, xray and armon.
+	Dir string
+}
+
+// Names of the rows that others are compared with.
+const (
+	DirectName = "direct"
+	CopyName   = "io.Copy"
+	TandemName = "tandem"
+)
+
+// All returns every peer, the references first. Direct is not a relay: its
+// client speaks with the source.
+func All(t Tools) []Peer {
+	return []Peer{
+		{Name: DirectName, Front: None, About: "the client and the source without a relay: the limit of this machine"},
+		{CopyName, Forward, "bare relay of two *net.TCPConn with io.Copy, a goroutine per direction", t.reference("iocopy")},
+		{TandemName, Forward, t.aboutTandem(), t.tandem(Forward)},
+		{TandemName, SOCKS5, t.aboutTandem(), t.tandem(SOCKS5)},
+		{"haproxy", Forward, "mode tcp, one thread per CPU; bulk: splicing through 1 MiB pipes; inherits its MPTCP listener", haproxy},
+		{"nginx", Forward, "stream, one worker per CPU, reuseport; bulk: 256 KiB buffers; inherits its MPTCP listener", nginx},
+		{"microsocks", SOCKS5, "no options; MPTCP by mptcpize", microsocks},
+		{"dante", SOCKS5, "no authentication, no logs; MPTCP by mptcpize", dante},
+		{"armon", SOCKS5, "github.com/armon/go-socks5, its own server", t.armon},
+		{"sing-box", SOCKS5, "inbound socks, outbound direct, no logs; tcp_multi_path", t.singBox},
+		{"xray", SOCKS5, "inbound socks, outbound freedom, no logs; tcpMptcp", t.xray},
+	}
+}
+
+// find looks a program up, also where Debian keeps daemons.
+func find(program, pkg string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	path := filepath.Join("/usr/sbin", program)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w: Debian package %s", ErrMissing, pkg)
+	}
+	return path, nil
+}
+
+// built looks a program up that is built by build.
+func (t Tools) built(program string) (string, error) {
+	path := filepath.Join(t.Dir, program)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%w: bench/peers/build makes it", ErrMissing)
+	}
+	return path, nil
+}
+
+// mptcpize wraps a command whose program knows nothing of MPTCP.
+func mptcpize(c command, err error) (command, error) {
+	if err != nil {
+		return c, err
+	}
+	wrapper, err := find("mptcpize", "mptcpize")
+	if err != nil {
+		return c, err
+	}
+	c.args = append([]string{"run", c.program}, c.args...)
+	c.program = wrapper
+	return c, nil
+}
+
+// lines joins the lines of a configuration file.
+func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }
+
+// when is text if a condition holds.
+func when(condition bool, text string) string {
+	if condition {
+		return text
+	}
+	return ""
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/apps"
+	"github.com/tandem-gateway/tandem/bench/relay/load"
+)
+
+// Addresses of the stage, on the loopback device. They are from documentation
+// prefixes, because proxies refuse private and loopback destinations.
+var (
+	relayAddr  = netip.MustParseAddr("192.0.2.1")
+	sourceAddr = netip.MustParseAddr("203.0.113.80")
+)
+
+// firstRelayPort is the port of the first relay. It and all other ports that
+// are listened on lie below those that connections get.
+const firstRelayPort = 7000
+
+// relayPort is where the relay with an index listens.
+func relayPort(index int) netip.AddrPort {
+	return netip.AddrPortFrom(relayAddr, firstRelayPort+uint16(index))
+}
+
+// sourcePort is where the source offers a service.
+func sourcePort(service load.Service, mptcp bool) netip.AddrPort {
+	return netip.AddrPortFrom(sourceAddr, service.Port(mptcp))
+}
+
+// childGrace is how much longer than its job a client may take.
+const childGrace = 20 * time.Second
+
+// stage is where everything runs: a namespace with a source in it.
+type stage struct {
+	lab  *lab.Lab
+	host *lab.Host
+	self string
+}
+
+// newStage makes the namespace and starts the source.
+func newStage(ctx context.Context, self, congestion string) (*stage, error) {
+	l, err := lab.New("relaybench")
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{lab: l, self: self}
+	if err := s.setUp(ctx, congestion); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return s, nil
+}
+
+func (s *stage) setUp(ctx context.Context, congestion string) error {
+	var err error
+	if s.host, err = s.lab.Host("loopback"); err != nil {
+		return err
+	}
+	for key, value := range map[string]string{
+		"net.ipv4.tcp_congestion_control": congestion,
+		"net.ipv4.ip_local_port_range":    "10000 65535",
+		// Else the connections of some seconds use up all ports, and each
+		// connect searches them in vain. The default, 2, reuses early on
+		// 127.0.0.0/8 only.
+		"net.ipv4.tcp_tw_reuse": "1",
+	} {
+		if err := s.host.Sysctl(key, value); err != nil {
+			return fmt.Errorf("set %s to %q: %w", key, value, err)
+		}
+	}
+	for _, addr := range []netip.Addr{relayAddr, sourceAddr} {
+		if err := s.host.AddAddress("lo", netip.PrefixFrom(addr, addr.BitLen())); err != nil {
+			return err
+		}
+	}
+	source := s.host.Command(ctx, s.self, "source", sourceAddr.String())
+	child, err := startChild(source)
+	if err != nil {
+		return err
+	}
+	if _, err := child.out.ReadString('\n'); err != nil {
+		return fmt.Errorf("source: %w: %s", err, child.log)
+	}
+	return nil
+}
+
+func (s *stage) close() error { return s.lab.Close() }
+
+// child is a process of this program with pipes to it.
+type child struct {
+	*lab.Process
+	in  io.Closer
+	ask io.Writer
+	out *bufio.Reader
+	log *apps.Log
+
+	files []*os.File
+}
+
+// startChild starts a process and connects its standard streams.
+func startChild(p *lab.Process) (*child, error) {
+	childIn, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		childIn.Close()
+		in.Close()
+		return nil, err
+	}
+	c := &child{Process: p, in: in, ask: in, out: bufio.NewReader(out), log: new(apps.Log), files: []*os.File{in, out}}
+	p.Stdin, p.Stdout, p.Stderr = childIn, childOut, c.log
+	err = p.Start()
+	childIn.Close()
+	childOut.Close()
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// read reads a result.
+func (c *child) read() (load.Result, error) {
+	var r load.Result
+	line, err := c.out.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &r)
+	}
+	if err != nil {
+		err = fmt.Errorf("client: %w: %s", err, c.log)
+	}
+	return r, err
+}
+
+// close closes the pipes, which ends a client that waits for more.
+func (c *child) close() {
+	for _, f := range c.files {
+		f.Close()
+	}
+}
+
+// start starts a client.
+func (s *stage) start(ctx context.Context, job load.Job) (*child, error) {
+	text, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	return startChild(s.host.Command(ctx, s.self, "client", string(text)))
+}
+
+// do has a client do a job.
+func (s *stage) do(ctx context.Context, job load.Job) (load.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, job.WarmUp+job.Duration+job.Patience+childGrace)
+	defer cancel()
+	c, err := s.start(ctx, job)
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer c.close()
+	r, err := c.read()
+	if waitErr := c.Wait(); err == nil && waitErr != nil {
+		err = fmt.Errorf("client: %w: %s", waitErr, c.log)
+	}
+	return r, err
+}
