@@ -101,19 +101,6 @@ func (s *Server) openMissing(wanted map[bindingKey]*Listener, order []bindingKey
 			leaving[b.addr.Port()] = append(leaving[b.addr.Port()], b)
 		}
 	}
-	share := func(b *binding, l *Listener, yes int) {
-		if !l.Socket.Socket.ReusePort {
-			// Fails on no socket of ours; if it did, the bind would tell.
-			_ = unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, yes)
-		}
-	}
-	unshare := func() {
-		for _, bs := range leaving {
-			for _, b := range bs {
-				share(b, b.listener.Load(), 0)
-			}
-		}
-	}
 	// New ports come first: they fail more often, and a failure after a port
 	// was shared costs the connections that came to the new socket.
 	for _, shared := range []bool{false, true} {
@@ -122,32 +109,30 @@ func (s *Server) openMissing(wanted map[bindingKey]*Listener, order []bindingKey
 			if s.bindings[key] != nil || shared != (len(rivals) > 0) {
 				continue
 			}
-			socket := l.Socket
-			if shared {
-				socket.Socket.ReusePort = true
-				for _, b := range rivals {
-					share(b, b.listener.Load(), 1)
-				}
-			}
-			b, err := open(key.addr, socket, l)
+			b, err := open(key.addr, l, rivals)
 			if err != nil {
 				for _, b := range opened {
 					unix.Close(b.fd)
 				}
-				unshare()
 				return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 			}
 			opened[key] = b
 		}
 	}
-	for key, b := range opened {
-		share(b, wanted[key], 0)
-	}
 	return opened, nil
 }
 
-// open creates a listening socket. Port 0 is replaced by the one chosen.
-func open(addr netip.AddrPort, o mptcp.ListenOptions, l *Listener) (*binding, error) {
+// open creates a listening socket, beside rivals on the same port. Port 0 is
+// replaced by the one chosen.
+func open(addr netip.AddrPort, l *Listener, rivals []*binding) (*binding, error) {
+	o := l.Socket
+	for _, b := range rivals {
+		o.Socket.ReusePort = true
+		// It may stay set: sockets without the option are still kept off.
+		if err := unix.SetsockoptInt(b.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return nil, fmt.Errorf("share port %d: %w", addr.Port(), err)
+		}
+	}
 	ls, err := mptcp.Listen(addr, o)
 	if err != nil {
 		return nil, err
@@ -183,18 +168,21 @@ func (s *Server) replace(wanted map[bindingKey]*Listener, opened map[bindingKey]
 	}
 }
 
-// retire stops accepting on b and closes it, after the connections that wait
-// in it have been accepted.
+// retire stops accepting on b and closes it, right after the connections that
+// wait in it have been accepted.
 func (s *Server) retire(b *binding) {
 	s.everyWorker(func(w *worker) { w.unwatch(b) })
-	emptied := make(chan struct{})
-	err := s.workers[0].loop.Post(func() {
-		defer close(emptied)
-		for s.workers[0].accept(b) == nil {
+	closed := make(chan struct{})
+	w := s.workers[0]
+	empty := func() {
+		defer close(closed)
+		for w.accept(b) == nil {
 		}
-	})
-	if err == nil {
-		<-emptied
+		unix.Close(b.fd)
 	}
-	unix.Close(b.fd)
+	if w.loop.Post(empty) != nil {
+		unix.Close(b.fd) // the loop has ended
+		return
+	}
+	<-closed
 }

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
@@ -211,19 +213,42 @@ func echo(c *net.TCPConn) {
 
 func echoServer(t testing.TB) netip.AddrPort { return listen(t, "127.0.0.1:0", echo) }
 
-// dial connects to a proxy. The connection is closed at the end of the test.
+// dialProxy connects to a proxy. The connection is closed at the end of the
+// test.
 func dialProxy(t testing.TB, to netip.AddrPort, mode mptcp.Mode) *mptcp.Conn {
+	t.Helper()
+	c, err := tryProxy(t, to, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func tryProxy(t testing.TB, to netip.AddrPort, mode mptcp.Mode) (*mptcp.Conn, error) {
 	t.Helper()
 	d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mode}, Timeout: patience}
 	c, err := d.DialContext(context.Background(), "tcp", to.String())
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	t.Cleanup(func() { c.Close() })
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return c, nil
+}
+
+// expectReset connects to a proxy that resets the connection, which may happen
+// before the client looks.
+func expectReset(t testing.TB, to netip.AddrPort, mode mptcp.Mode) {
+	t.Helper()
+	c, err := tryProxy(t, to, mode)
+	if err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Fatalf("%v, want a reset", err)
+	}
 }
 
 func send(t testing.TB, c io.Writer, b []byte) {

@@ -183,9 +183,7 @@ func TestSOCKSReplyCodes(t *testing.T) {
 			if r := p.records.wait(t, 1)[0]; r.Err == nil {
 				t.Errorf("record without an error: %+v", r)
 			}
-			if p.log.count(slog.LevelDebug, "refused") != 1 {
-				t.Error("no line in the log")
-			}
+			await(t, "the line in the log", func() bool { return p.log.count(slog.LevelDebug, "refused") == 1 })
 		})
 	}
 }
