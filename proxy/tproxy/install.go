@@ -24,11 +24,10 @@ type Interceptor struct {
 // the calling thread, until Close or the end of the process. It first removes
 // what a crashed process has left behind.
 //
-// Several instances may exist at once if their names differ. They share a
-// routing if Mark, Mask, Table and Priority are all the same; a routing that is
-// the same in part is refused with ErrInUse, as is a name of a running
-// instance. Other errors are ErrPermission and ErrUnsupported. On error nothing
-// is installed.
+// Several instances may exist at once if their names differ; they share routing
+// that is the same. The name of a running instance, and a routing table that
+// others use, are refused with ErrInUse. Other errors are ErrPermission and
+// ErrUnsupported. On error nothing is installed.
 func Install(c Config) (*Interceptor, error) {
 	i, err := newInterceptor(c)
 	if err != nil {
@@ -57,10 +56,11 @@ func newInterceptor(c Config) (*Interceptor, error) {
 	return i, nil
 }
 
-// Update changes what is intercepted. Connections that are intercepted stay so;
-// no connection slips through meanwhile. The name cannot change. It also makes
-// rules and routes again that somebody else has removed. On error the old
-// configuration stays in force.
+// Update changes what is intercepted. Connections that are intercepted stay so,
+// unless Forwarded or Own is switched off as a whole; no connection slips
+// through meanwhile. The name cannot change. It also makes rules and routes
+// again that somebody else has removed. On error the old configuration stays in
+// force.
 func (i *Interceptor) Update(c Config) error {
 	if err := i.update(c); err != nil {
 		return fmt.Errorf("update transparent interception: %w", err)
@@ -94,18 +94,12 @@ func (i *Interceptor) update(c Config) error {
 // apply installs the rules and the routing of c, and removes routing that
 // nobody relies on any more.
 func (i *Interceptor) apply(c Config) error {
-	others, err := i.table.routings()
+	keep, err := i.table.routings()
 	if err != nil {
 		return err
 	}
-	keep := others
 	if c.delivers() {
 		r := c.routing()
-		for o := range others {
-			if r.conflicts(o) {
-				return fmt.Errorf("routing %s: %w in part by another instance (%s): choose the same, or another mark and table", r, ErrInUse, o)
-			}
-		}
 		if err := checkSourceValidMark(c); err != nil {
 			return err
 		}
@@ -125,9 +119,24 @@ func (i *Interceptor) apply(c Config) error {
 	return i.router.prune(keep)
 }
 
+// Drain stops intercepting. Connections that are intercepted go on until Close.
+// Update starts again.
+func (i *Interceptor) Drain() error {
+	installing.Lock()
+	defer installing.Unlock()
+	err := ErrClosed
+	if i.table != nil {
+		err = i.table.replace(i.config.ruleset().draining())
+	}
+	if err != nil {
+		return fmt.Errorf("drain transparent interception: %w", err)
+	}
+	return nil
+}
+
 // Close ends the interception and removes everything that was installed.
-// Connections that are intercepted break, except those of Own. Later calls do
-// nothing and return nil.
+// Connections that are intercepted break. Later calls do nothing and return
+// nil.
 func (i *Interceptor) Close() error {
 	installing.Lock()
 	defer installing.Unlock()

@@ -69,12 +69,13 @@ func (c *Config) checkReturnRoute(ctx context.Context, client netip.Addr, server
 	}
 	d.SetMultipathTCP(false)
 	conn, err := d.DialContext(ctx, "tcp", server.String())
+	var timeout net.Error
 	switch {
 	case err == nil:
 		return conn.Close()
 	case errors.Is(err, unix.ECONNREFUSED):
 		return nil
-	case ctx.Err() != nil, errors.Is(err, unix.ETIMEDOUT):
+	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%w: no answer from %v has come back: its network needs a route to %v by way of this machine (%w)", ErrNoReturnRoute, server, client, err)
 	default:
 		return err

@@ -41,11 +41,6 @@ func (r routing) String() string {
 	return fmt.Sprintf("fwmark %#x/%#x lookup %d priority %d", r.mark, r.mask, r.table, r.priority)
 }
 
-// conflicts reports whether two routings cannot exist together.
-func (r routing) conflicts(o routing) bool {
-	return r != o && (r.table == o.table || r.mark&o.mask == o.mark && o.mark&r.mask == r.mark)
-}
-
 // router changes rules and routes of the namespace it was made in.
 type router struct {
 	nl *netlink.Handle

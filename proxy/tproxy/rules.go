@@ -45,6 +45,21 @@ type verdict struct {
 	text    string
 	exprs   []expr.Any
 	outcome Outcome
+	starts  bool // an interception, or takes another choice away
+}
+
+// draining is the ruleset with its ways to start interceptions barred. The rules
+// themselves stay: without any that translates, the kernel stops to track
+// connections, and those that are redirected break.
+func (rs ruleset) draining() ruleset {
+	chains := slices.Clone(rs.chains)
+	for i, c := range chains {
+		starts := func(r rule) bool { return r.verdict.starts }
+		if at := slices.IndexFunc(c.rules, starts); at >= 0 {
+			chains[i].rules = slices.Insert(slices.Clone(c.rules), at, rule{verdict: pass(), reason: "draining"})
+		}
+	}
+	return ruleset{chains: chains}
 }
 
 func (r *rule) text() string {
@@ -77,7 +92,7 @@ func (r *rule) holds(f *Flow) (detail string, ok bool) {
 }
 
 // sets lists the sets that rules refer to, each once.
-func (rs *ruleset) sets() []*set {
+func (rs ruleset) sets() []*set {
 	var sets []*set
 	for _, c := range rs.chains {
 		for _, r := range c.rules {
@@ -284,6 +299,7 @@ func (c *Config) tproxy(v6 bool, l netip.AddrPort) verdict {
 	}
 	port := binary.BigEndian.AppendUint16(nil, l.Port())
 	v := c.goDeliver()
+	v.starts = true
 	if l.Addr().IsUnspecified() {
 		v.text = fmt.Sprintf("tproxy %s to :%d %s", protocol, l.Port(), v.text)
 		v.exprs = append([]expr.Any{
@@ -310,6 +326,7 @@ func redirect(port uint16) verdict {
 			&expr.Redir{RegisterProtoMin: 1, Flags: rangeProtoSpecified},
 		},
 		outcome: Intercepted,
+		starts:  true,
 	}
 }
 
@@ -318,5 +335,6 @@ func reject() verdict {
 		text:    "reject with icmpx port-unreachable",
 		exprs:   []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH, Code: unix.NFT_REJECT_ICMPX_PORT_UNREACH}},
 		outcome: Rejected,
+		starts:  true,
 	}
 }

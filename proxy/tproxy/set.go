@@ -3,6 +3,7 @@
 package tproxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"net/netip"
@@ -122,11 +123,10 @@ func interfaceSet(name string, interfaces []string) *set {
 // macSet holds link-layer addresses.
 func macSet(name string, macs []MAC) *set {
 	s := &set{name: name, datatype: nftables.TypeEtherAddr}
-	for _, m := range macs {
-		e := element{text: net.HardwareAddr(m[:]).String(), first: m[:]}
-		if !slices.ContainsFunc(s.elements, func(o element) bool { return o.text == e.text }) {
-			s.elements = append(s.elements, e)
-		}
+	macs = slices.Clone(macs)
+	slices.SortFunc(macs, func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
+	for _, m := range slices.Compact(macs) {
+		s.elements = append(s.elements, element{text: net.HardwareAddr(m[:]).String(), first: m[:]})
 	}
 	return s
 }

@@ -19,8 +19,9 @@ import (
 const (
 	// kernelTimeout bounds the wait for the kernel's answers.
 	kernelTimeout = 10 * time.Second
-	// socketBuffer is room for the answers to a batch: one for each message.
-	socketBuffer = 1 << 20
+	// socketBuffer bounds a batch, which is sent at once, in bytes, and the
+	// answers to it. Memory is taken as needed.
+	socketBuffer = 32 << 20
 	// chunk is how many elements go in one message, whose attributes have 16
 	// bits for their length. It is even: the two ends of a range stay together.
 	chunk = 1000
