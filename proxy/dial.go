@@ -183,7 +183,11 @@ func (d *dial) connected(a *attempt) {
 		if err == nil && !status.MPTCP {
 			s.worker.counters.Fallback[status.Reason].Add(1)
 			if a.mode == mptcp.ModeRequire {
-				d.failed(HopError(fmt.Errorf("%w: %s", mptcp.ErrNotNegotiated, status.Reason)))
+				err := fmt.Errorf("%w: %s", mptcp.ErrNotNegotiated, status.Reason)
+				if status.Reason == mptcp.FastOpen && d.sent <= d.spoken {
+					err = fmt.Errorf("%w: %w", ErrRetry, err) // without data in the SYN
+				}
+				d.broken(err)
 				return
 			}
 		}
@@ -328,6 +332,7 @@ func (d *dial) failed(err error) {
 	if errors.Is(err, ErrRetry) {
 		if d.retries < maxRetries && !late {
 			d.retries++
+			hop.Report(s.opening.request, s.serverMPTCP, nil)
 			d.begin()
 			return
 		}
