@@ -76,7 +76,7 @@ type Event struct {
 
 	// The rest is about a subflow; zero for Closed.
 
-	Subflow            uint32 // 1 is the connection's first (mptcp.Subflow.ID)
+	Subflow            uint32 // 1 is the connection's first (mptcp.Subflow.ID); 0 before Linux 6.5
 	Passive            bool   // opened by the peer, for Established and Joined
 	Backup             bool   // as the peer or this end asked for
 	LocalID            int16  // address identifiers (RFC 8684 section 3.2); -1 is none yet

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -119,7 +120,7 @@ var roles = map[string]func(){
 		for err == nil {
 			var path string
 			if path, err = presentCgroup(); err == nil {
-				err = unix.Unmount(path, unix.MNT_DETACH)
+				err = unmountAround(path)
 			}
 		}
 		if !errors.Is(err, errNoCgroup2) {
@@ -128,6 +129,17 @@ var roles = map[string]func(){
 		}
 		tryOpen()
 	},
+}
+
+// unmountAround unmounts the file system that path is in.
+func unmountAround(path string) error {
+	for {
+		err := unix.Unmount(path, unix.MNT_DETACH)
+		if !errors.Is(err, unix.EINVAL) || path == "/" {
+			return err
+		}
+		path = filepath.Dir(path) // path is not where it is mounted
+	}
 }
 
 func tryOpen() {

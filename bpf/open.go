@@ -26,7 +26,7 @@ type Options struct {
 }
 
 // Programs are running programs. All of its methods may be called from several
-// goroutines at once, but none after Close.
+// goroutines at once, Events.Read excepted; none but Close after Close.
 type Programs struct {
 	cgroup  *cgroup
 	synacks *SYNACKs

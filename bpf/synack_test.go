@@ -196,6 +196,13 @@ func TestSYNACKsOfNobodyElse(t *testing.T) {
 	}
 }
 
+func TestSYNACKsMissing(t *testing.T) {
+	var none *SYNACKs
+	if got, ok := none.AppendOptions(nil, 1, netip.MustParseAddrPort("127.0.0.1:1")); ok || got != nil {
+		t.Errorf("got % x, %v", got, ok)
+	}
+}
+
 // TestSYNACKsAreBounded opens more connections than are kept without asking.
 func TestSYNACKsAreBounded(t *testing.T) {
 	const kept, opened = 64, 400

@@ -27,7 +27,8 @@ type Watch struct {
 }
 
 // Watch replaces what is watched of some connections, for their subflows that
-// exist and those to come. Connections are forgotten when they end.
+// exist and those to come. Connections are forgotten when they end; 32,768 can
+// be watched at once.
 //
 // It walks all TCP sockets of the calling thread's network namespace, once:
 // give it many connections at a time rather than one by one.

@@ -28,11 +28,11 @@ struct {
 	__type(value, struct event);
 } ring SEC(".maps");
 
-/* By token. */
+/* By token. A watch that came too late, when its connection was gone, is pushed
+ * out some day. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1 << 16);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 15);
 	__type(key, __u32);
 	__type(value, struct watch);
 } watches SEC(".maps");
@@ -64,8 +64,8 @@ static __always_inline struct event *reserve(enum kind kind, __u32 token)
 static __always_inline void describe(struct event *event, const struct bpf_sock_ops *ctx,
 				     struct tcp_sock *tp, struct mptcp_subflow_context *subflow)
 {
-	event->subflow = BPF_CORE_READ(subflow, subflow_id);
-	event->local_id = BPF_CORE_READ(subflow, local_id);
+	event->subflow = subflow_number(subflow);
+	event->local_id = local_address_id(subflow);
 	event->remote_id = BPF_CORE_READ(subflow, remote_id);
 	event->backup = BPF_CORE_READ_BITFIELD_PROBED(subflow, backup) ||
 			BPF_CORE_READ_BITFIELD_PROBED(subflow, request_bkup);
@@ -203,13 +203,11 @@ static __always_inline void check_rtt(struct bpf_sock_ops *ctx, struct tcp_sock 
 static __always_inline void check_bytes(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
 					struct mptcp_subflow_context *subflow, struct watch *watch)
 {
-	struct mptcp_sock *connection = (struct mptcp_sock *)BPF_CORE_READ(subflow, conn);
-	__u64 bytes = BPF_CORE_READ(connection, bytes_received) +
-		      BPF_CORE_READ(connection, bytes_acked);
 	struct event *event;
 
 	/* Two subflows may come here at once. */
-	if (bytes < watch->bytes || !__sync_lock_test_and_set(&watch->bytes, 0))
+	if (bytes_moved(tp, subflow) < watch->bytes ||
+	    !__sync_lock_test_and_set(&watch->bytes, 0))
 		return;
 	event = reserve(BYTES_REACHED, BPF_CORE_READ(subflow, token));
 	if (!event)

@@ -98,6 +98,35 @@ static __always_inline struct mptcp_subflow_context *subflow_of(struct tcp_sock 
 	return tp->inet_conn.icsk_ulp_data;
 }
 
+/* Number of a subflow in its connection, 0 if the kernel (before 6.5) does not
+ * count them. */
+static __always_inline __u32 subflow_number(struct mptcp_subflow_context *subflow)
+{
+	if (!bpf_core_field_exists(subflow->subflow_id))
+		return 0;
+	return BPF_CORE_READ(subflow, subflow_id);
+}
+
+/* Identifier of the local address, -1 if it has none yet. */
+static __always_inline __s16 local_address_id(struct mptcp_subflow_context *subflow)
+{
+	__s16 id = BPF_CORE_READ(subflow, local_id);
+
+	/* A byte, with the next field behind it, in older kernels. */
+	return bpf_core_field_size(subflow->local_id) == 1 ? id & 0xff : id;
+}
+
+/* Bytes that a connection has moved in both directions: received, and
+ * acknowledged by the peer. Kernels before 6.5 count them by subflow only. */
+static __always_inline __u64 bytes_moved(struct tcp_sock *tp, struct mptcp_subflow_context *subflow)
+{
+	struct mptcp_sock *connection = (struct mptcp_sock *)BPF_CORE_READ(subflow, conn);
+
+	if (!bpf_core_field_exists(connection->bytes_acked))
+		return tp->bytes_received + tp->bytes_acked;
+	return BPF_CORE_READ(connection, bytes_received) + BPF_CORE_READ(connection, bytes_acked);
+}
+
 /* The local token of a connection, also after the kernel has given it up, which
  * it does before the connection is closed where the peer aborts it. */
 static __always_inline __u32 token_of(const struct mptcp_sock *connection)
