@@ -14,15 +14,15 @@ type acceptor struct {
 	worker  *worker
 	binding *binding
 	socket  event.Socket
-	resume  event.Timer
 }
 
 // watch begins to accept on b.
 func (w *worker) watch(b *binding) error {
 	a := &acceptor{worker: w, binding: b, socket: event.Socket{FD: b.fd}}
-	a.resume.Func = a.tryResume
-	if err := w.loop.RegisterListener(&a.socket, a); err != nil {
-		return err
+	if !w.starving {
+		if err := w.loop.RegisterListener(&a.socket, a); err != nil {
+			return err
+		}
 	}
 	w.accepts[b] = a
 	return nil
@@ -31,7 +31,6 @@ func (w *worker) watch(b *binding) error {
 // unwatch stops accepting on b.
 func (w *worker) unwatch(b *binding) {
 	if a := w.accepts[b]; a != nil {
-		w.loop.Disarm(&a.resume)
 		w.loop.Unregister(&a.socket)
 		delete(w.accepts, b)
 	}
@@ -40,6 +39,9 @@ func (w *worker) unwatch(b *binding) {
 // Ready implements event.Handler: connections wait to be accepted.
 func (a *acceptor) Ready(*event.Socket) {
 	for range acceptBatch {
+		if a.worker.starving {
+			return
+		}
 		if err := a.worker.accept(a.binding); err != nil {
 			if err == unix.EAGAIN {
 				a.worker.server.recovered()
@@ -95,15 +97,26 @@ func (s *Server) leastBusy(w *worker) *worker {
 // starve rests when the process is out of descriptors or memory: connections
 // wait in the kernel's queue, those that exist live on.
 func (w *worker) starve(l *Listener, err error) {
+	w.starving = true
 	w.server.starved(l.Name, err)
 	for _, a := range w.accepts {
 		w.loop.Unregister(&a.socket)
-		w.loop.Arm(&a.resume, w.loop.Now().Add(acceptPause))
 	}
+	w.loop.Arm(&w.resume, w.loop.Now().Add(acceptPause))
 }
 
-func (a *acceptor) tryResume() {
-	if err := a.worker.loop.RegisterListener(&a.socket, a); err != nil {
-		a.worker.loop.Arm(&a.resume, a.worker.loop.Now().Add(acceptPause))
+// accepting goes on after a rest, unless connections that have been accepted
+// still wait for a descriptor towards their servers.
+func (w *worker) accepting() {
+	if w.server.hunger.waiting.Load() > 0 {
+		w.loop.Arm(&w.resume, w.loop.Now().Add(acceptPause))
+		return
+	}
+	w.starving = false
+	for _, a := range w.accepts {
+		if err := w.loop.RegisterListener(&a.socket, a); err != nil {
+			w.starve(a.binding.listener.Load(), err)
+			return
+		}
 	}
 }

@@ -25,6 +25,8 @@ type race struct {
 	live  []*attempt
 	timer event.Timer
 	err   error // the most telling failure so far
+
+	hungry bool // waits for a descriptor
 }
 
 // attempt is one connection being tried.
@@ -45,18 +47,22 @@ func (r *race) loop() *event.Loop { return r.d.s.worker.loop }
 
 // launch starts the next attempt, and those after it while they fail at once.
 func (r *race) launch() {
+	r.feed()
 	for r.next < len(r.addrs) {
-		addr := r.addrs[r.next]
-		r.next++
-		if err := r.try(addr); err != nil {
+		err := r.try(r.addrs[r.next])
+		if outOfFiles(err) {
 			r.note(err)
-			continue
+			r.starve(err)
+			return
 		}
-		if r.next < len(r.addrs) {
-			r.timer.Func = r.launch
-			r.loop().Arm(&r.timer, r.loop().Now().Add(attemptDelay))
+		r.next++
+		if err == nil {
+			if r.next < len(r.addrs) {
+				r.later(attemptDelay)
+			}
+			return
 		}
-		return
+		r.note(err)
 	}
 	if len(r.live) == 0 {
 		err := r.err
@@ -65,6 +71,29 @@ func (r *race) launch() {
 		}
 		r.stop()
 		r.d.lost(err)
+	}
+}
+
+// later calls launch again.
+func (r *race) later(d time.Duration) {
+	r.timer.Func = r.launch
+	r.loop().Arm(&r.timer, r.loop().Now().Add(d))
+}
+
+// starve waits for a descriptor, ahead of those who wait to be accepted.
+func (r *race) starve(err error) {
+	w := r.d.s.worker
+	r.hungry = true
+	w.server.hunger.waiting.Add(1)
+	w.starve(r.d.s.listener, err)
+	r.later(acceptPause)
+}
+
+// feed ends the wait for a descriptor.
+func (r *race) feed() {
+	if r.hungry {
+		r.hungry = false
+		r.d.s.worker.server.hunger.waiting.Add(-1)
 	}
 }
 
@@ -79,9 +108,6 @@ func (r *race) try(addr netip.AddrPort) error {
 	}
 	fd, sent, err := mptcp.StartConnect(addr, opening, options)
 	if err != nil {
-		if outOfFiles(err) {
-			r.d.s.worker.starve(r.d.s.listener, err)
-		}
 		return err
 	}
 	a := &attempt{race: r, socket: event.Socket{FD: fd}, addr: addr, mode: options.Mode, sent: sent}
@@ -133,6 +159,7 @@ func (r *race) stop() {
 	if r.d == nil {
 		return // never started
 	}
+	r.feed()
 	r.loop().Disarm(&r.timer)
 	for _, a := range r.live {
 		r.loop().Close(&a.socket)

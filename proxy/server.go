@@ -148,8 +148,9 @@ func (s *Server) Close() {
 
 // hunger is the state of a process that has run out of descriptors.
 type hunger struct {
-	since  atomic.Bool
-	warned atomic.Int64 // when, in seconds since 1970
+	since   atomic.Bool
+	warned  atomic.Int64 // when, in seconds since 1970
+	waiting atomic.Int64 // accepted connections that wait for a descriptor
 }
 
 // warnAgain is how long a shortage, which may come and go many times a second,

@@ -40,6 +40,8 @@ type worker struct {
 	sessions *session // head of the list of all
 	refusing int      // sessions that are refused and have not ended yet
 	accepts  map[*binding]*acceptor
+	starving bool        // does not accept for want of descriptors
+	resume   event.Timer // ends that
 	draining bool
 	idle     func()        // says that the last session has ended
 	drained  chan struct{} // closed by it
@@ -51,6 +53,7 @@ func newWorker(s *Server) (*worker, error) {
 		return nil, err
 	}
 	w := &worker{server: s, loop: loop, pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
+	w.resume.Func = w.accepting
 	w.idle = sync.OnceFunc(func() { close(w.drained) })
 	return w, nil
 }
