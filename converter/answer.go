@@ -15,7 +15,7 @@ import (
 // Multipath TCP in them are blanked in place.
 func (s *Server) Success(dst []byte, req *Request, synack []byte) []byte {
 	var m wire.Message
-	if len(synack) > 0 {
+	if len(synack) > 0 && !s.hideSYNACK {
 		m.ExtendedTCPHeader = wire.BlankMPTCPKeys(synack)
 	}
 	if req.Supported {

@@ -31,6 +31,8 @@ func TestSuccess(t *testing.T) {
 		{"supported asked", "", true, "01 04 22 63 15 03 00 00 03 04 08 1e 22 00 00 00"},
 		{"both", "02 04 05 b4", true, "01 06 22 63 14 02 00 00 02 04 05 b4 15 03 00 00 03 04 08 1e 22 00 00 00"},
 	}
+	hiding := NewServer(ServerConfig{HideSYNACK: true})
+	diff(t, "message that hides", unhex(t, "01 01 22 63"), hiding.Success(nil, &Request{Target: server4}, unhex(t, mpCapable)))
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			req := Request{Target: server4, Supported: test.supported}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -35,12 +36,12 @@ type CookieJar struct {
 // NewCookieJar returns a jar whose key changes every rotation; a cookie is good
 // for at least that long and at most for twice as long. Zero is
 // DefaultCookieRotation. Converters with the same secret and rotation accept
-// each other's cookies, also after a restart. Without a secret one is drawn.
+// each other's cookies, also after a restart. Without a secret, one that was
+// drawn for this process is used.
 func NewCookieJar(secret []byte, rotation time.Duration) (*CookieJar, error) {
 	switch {
 	case len(secret) == 0:
-		secret = make([]byte, sha256.Size)
-		_, _ = rand.Read(secret) // never fails
+		secret = drawnSecret()
 	case len(secret) < MinSecretLen:
 		return nil, fmt.Errorf("cookie secret has %d bytes: want at least %d", len(secret), MinSecretLen)
 	}
@@ -52,6 +53,14 @@ func NewCookieJar(secret []byte, rotation time.Duration) (*CookieJar, error) {
 	}
 	return &CookieJar{secret: slices.Clone(secret), rotation: rotation}, nil
 }
+
+// drawnSecret lives as long as the process, so that cookies outlive a jar that
+// is replaced when a configuration is read again.
+var drawnSecret = sync.OnceValue(func() []byte {
+	secret := make([]byte, sha256.Size)
+	_, _ = rand.Read(secret) // never fails
+	return secret
+})
 
 // Issue returns the cookie of client, CookieLen bytes.
 func (j *CookieJar) Issue(client netip.Addr, now time.Time) []byte {

@@ -68,8 +68,11 @@ func TestCookieBelongsToSecret(t *testing.T) {
 		t.Error("another secret made the same cookie")
 	}
 	drawn := mustJar(t, "", 0).Issue(client6, noon)
-	if mustJar(t, "", 0).Valid(client6, drawn, noon) {
-		t.Error("two drawn secrets are the same")
+	if !mustJar(t, "", 0).Valid(client6, drawn, noon) {
+		t.Error("a jar that replaces another does not know its cookies")
+	}
+	if mustJar(t, string(make([]byte, len(drawnSecret()))), 0).Valid(client6, drawn, noon) {
+		t.Error("the secret that was drawn is none")
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	// refusal in that time is about the request. Later the converter is asked
 	// without the cookie, to see whether it issues another one; that it took
 	// the cookie a moment ago says nothing, as its key may just have rotated.
-	cookieTrust = 5 * time.Second
+	cookieTrust = time.Second
 	// refusedFor is how long TCP options and TLVs that the converter does not
 	// support are not asked for again.
 	refusedFor = time.Hour

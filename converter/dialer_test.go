@@ -215,9 +215,9 @@ func TestRefusalIsTellable(t *testing.T) {
 		attempts int
 	}{
 		{0, 2},                // for the cookie
-		{time.Second, 1},      // which is beyond doubt
+		{time.Second / 2, 1},  // which is beyond doubt
 		{10 * time.Second, 2}, // the converter is asked whether it still is
-		{11 * time.Second, 1},
+		{10*time.Second + time.Second/2, 1},
 	} {
 		attempts, err := ask(noon.Add(want.after))
 		if attempts != want.attempts || !errors.Is(err, ErrNotAuthorized) {

@@ -26,6 +26,8 @@ type ServerConfig struct {
 	// A client that gives a value for another kind is told that the option is
 	// unsupported; see Request.Options for the exceptions.
 	Copied []uint8
+	// HideSYNACK keeps to itself which TCP options servers answered with.
+	HideSYNACK bool
 	// PrivateTypes are the TLVs for private use that the caller understands.
 	// All others are refused.
 	PrivateTypes []wire.Type
@@ -37,6 +39,7 @@ type Server struct {
 	allowLoopback bool
 	supported     []uint8
 	copied        []uint8
+	hideSYNACK    bool
 	private       []wire.Type
 }
 
@@ -47,6 +50,7 @@ func NewServer(c ServerConfig) *Server {
 		allowLoopback: c.AllowLoopback,
 		supported:     make([]uint8, 0, len(c.Supported)),
 		copied:        slices.Clone(c.Copied),
+		hideSYNACK:    c.HideSYNACK,
 		private:       slices.Clone(c.PrivateTypes),
 	}
 	for _, k := range c.Supported {

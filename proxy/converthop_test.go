@@ -223,6 +223,29 @@ func TestBypass(t *testing.T) {
 	}
 }
 
+// A server that cannot be reached without the converter is reached with it.
+func TestBypassThatFails(t *testing.T) {
+	server := echoServer(t)
+	aggregator := serve(t, Options{SYNACKs: capableSYNACK{}}, convertListener(converter.ServerConfig{}))
+	hop := toConverter("agg", aggregator.addr, mptcp.ModePrefer)
+	nowhere := mptcp.ConnectOptions{Mode: mptcp.ModePrefer, Socket: mptcp.SocketOptions{Device: "nowhere"}}
+	bypass := NewBypass(only{hop}, []*ConvertHop{hop}, NewDirect("bypass", nowhere, Source{}, false))
+	cpe := serve(t, Options{}, through(bypass))
+	for i := range 3 {
+		if i == 1 && !hop.dialer.SpeaksMPTCP(server, time.Now()) {
+			t.Error("the server is not known to speak MPTCP")
+		}
+		c, code := ask(t, cpe.addr, server)
+		if code != socks.Succeeded {
+			t.Fatalf("reply %q", code)
+		}
+		exchange(t, c, "words")
+		if r := cpe.records.wait(t, i+1)[i]; r.Hop != "agg" {
+			t.Errorf("connection %d went by %s", i, r.Hop)
+		}
+	}
+}
+
 // capableSYNACK claims that every server speaks MPTCP.
 type capableSYNACK struct{}
 

@@ -289,9 +289,10 @@ func (d *dial) done() {
 	}
 }
 
-// lost is called when no address of the hop answered.
+// lost is called when no address of the hop answered. That is the server's
+// answer if it was asked itself, unless there is another way to it.
 func (d *dial) lost(err error) {
-	if d.hops[0].Addresses() != nil && !isScarcity(err) {
+	if (d.hops[0].Addresses() != nil || len(d.hops) > 1) && !isScarcity(err) {
 		err = HopError(err)
 	}
 	d.failed(err)

@@ -31,6 +31,7 @@ func (s *setup) convertFront(c *config.Listener) (proxy.FrontEnd, error) {
 	o := converter.ServerConfig{
 		AllowLoopback: c.Convert.AllowLoopback,
 		Supported:     proxy.ConvertOptions(),
+		HideSYNACK:    !c.Convert.ExtendedHeader,
 	}
 	if c.Convert.Cookies == config.CookiesRequired {
 		var secret []byte
