@@ -11,15 +11,17 @@ import (
 // turn is how many bytes a direction moves before others get their turn.
 const turn = 2 << 20
 
-// direction moves bytes from one end of a pair to the other.
+// direction moves bytes from one end of a pair to the other. There are two
+// per connection, most of them idle, so it is kept small.
 type direction struct {
-	moved uint64 // bytes written to the destination
-	held  []byte // bytes read that the destination did not take yet…
-	sent  int    // …and how many of them it took since
-	pipe  *pipe  // the same for spliced bytes
-	chunk int    // how much to ask for at once
-	eof   bool   // the source has ended
-	shut  bool   // and the destination has been told
+	moved  uint64  // bytes written to the destination
+	held   *buffer // bytes read that the destination did not take yet
+	pipe   *pipe   // the same for spliced bytes
+	chunk  int32   // how much to ask for at once
+	streak int32   // bytes that came in large pieces since the last pause
+	active bool    // bytes have come or gone since the pair looked
+	eof    bool    // the source has ended
+	shut   bool    // and the destination has been told
 }
 
 // outcome says why a direction stopped moving.
@@ -28,14 +30,15 @@ type outcome uint8
 const (
 	blocked outcome = iota // until the next event
 	yielded                // wants another turn
-	ended                  // end of stream passed on
+	ended                  // has just passed on the end of the stream
+	over                   // had done so before
 	failed                 // one of the two sockets failed
 )
 
 // run moves bytes until it is blocked, has had its turn, or has ended.
 func (d *direction) run(src, dst *event.Socket, pool *Pool) (outcome, error) {
 	if d.shut {
-		return ended, nil
+		return over, nil
 	}
 	for budget := turn; ; {
 		if d.pending() {
@@ -49,6 +52,7 @@ func (d *direction) run(src, dst *event.Socket, pool *Pool) (outcome, error) {
 		}
 		if d.eof {
 			d.shut = true
+			d.rest(pool)
 			if err := unix.Shutdown(dst.FD, unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
 				return failed, err
 			}
@@ -85,7 +89,7 @@ func (d *direction) rest(pool *Pool) {
 // fill reads once, and writes at once what came by read. Errors are those of
 // the source; the destination's show up in the flush that follows.
 func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
-	if d.chunk > readChunk {
+	if d.streak >= bulky {
 		if d.pipe == nil {
 			d.pipe = pool.pipe()
 		}
@@ -93,30 +97,26 @@ func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
 			return d.spliceIn(src)
 		}
 	}
-	want := min(d.chunk, readChunk)
+	want := min(int(d.chunk), pool.readLimit())
 	n, err := Read(src, pool.scratch[:want])
 	if n <= 0 {
 		d.eof = err == nil && n == 0
 		return 0, ignoreAgain(err)
 	}
-	if n == want {
-		d.grow()
-	}
+	d.got(n, readChunk)
 	m, err := Write(dst, pool.scratch[:n])
-	if err == nil && m == n {
-		d.moved += uint64(n)
-		return n, nil
-	}
 	d.moved += uint64(m)
-	d.held = pool.hold(pool.scratch[m:n])
-	d.shrink()
+	if err != nil {
+		d.held = pool.hold(pool.scratch[m:n])
+	}
 	return n, nil
 }
 
 func (d *direction) spliceIn(src *event.Socket) (int, error) {
-	n, err := splice(src.FD, d.pipe.w, d.chunk)
+	n, err := splice(src.FD, d.pipe.w, int(d.chunk))
 	switch {
 	case err == unix.EAGAIN:
+		// The pipe is empty, so it is the source that has nothing.
 		src.Readable = false
 		return 0, nil
 	case err != nil:
@@ -126,43 +126,66 @@ func (d *direction) spliceIn(src *event.Socket) (int, error) {
 		return 0, nil
 	}
 	d.pipe.n = n
+	d.got(n, pipeChunk)
 	return n, nil
 }
 
+// got learns from n bytes that came how much to ask for next. To ask for too
+// much costs: from an MPTCP socket, splice allocates the pages for all of it
+// before it looks what there is (fs/splice.c, copy_splice_read).
+func (d *direction) got(n int, limit int32) {
+	d.active = true
+	if n >= minChunk {
+		d.streak = min(d.streak+int32(n), bulky)
+	}
+	switch {
+	case int32(n) >= d.chunk:
+		d.chunk = min(d.chunk*4, limit)
+	case int32(n) < d.chunk/4:
+		d.chunk = max(d.chunk/2, minChunk)
+	}
+}
+
+// paused makes the flow prove its size again.
+func (d *direction) paused() { d.chunk, d.streak = minChunk, 0 }
+
 // flush writes what is pending. A full destination is not an error.
 func (d *direction) flush(dst *event.Socket, pool *Pool) error {
-	if d.held != nil {
-		n, err := Write(dst, d.held[d.sent:])
-		d.sent += n
-		d.moved += uint64(n)
-		if d.sent == len(d.held) {
-			pool.release(d.held)
-			d.held, d.sent = nil, 0
+	if b := d.held; b != nil {
+		n, err := Write(dst, b.rest())
+		b.from += n
+		d.wrote(n)
+		if b.from == b.to {
+			pool.release(b)
+			d.held = nil
 		}
 		return ignoreAgain(err)
 	}
 	n, err := splice(d.pipe.r, dst.FD, d.pipe.n)
 	if err == unix.EAGAIN {
 		dst.Writable = false
-		d.shrink()
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	d.pipe.n -= n
-	d.moved += uint64(n)
+	d.wrote(n)
 	return nil
+}
+
+func (d *direction) wrote(n int) {
+	if n > 0 {
+		d.moved += uint64(n)
+		d.active = true
+	}
 }
 
 // drop forgets what is pending, because an end of the pair is gone.
 func (d *direction) drop(pool *Pool) {
 	if d.held != nil {
 		pool.release(d.held)
-		d.held, d.sent = nil, 0
+		d.held = nil
 	}
 	d.rest(pool)
 }
-
-func (d *direction) grow()   { d.chunk = min(d.chunk*4, pipeChunk) }
-func (d *direction) shrink() { d.chunk = max(d.chunk/2, minChunk) }

@@ -26,10 +26,12 @@ var (
 
 // Timeouts of a pair. Zero means none.
 type Timeouts struct {
-	// Idle is how long no byte may arrive on either side. TCP keep-alives
-	// do not count.
+	// Idle is how long a pair may live without a byte or an end of stream
+	// arriving or being delivered on either side. TCP keep-alives do not
+	// count.
 	Idle time.Duration
-	// HalfClosed is the same once one side has ended its stream.
+	// HalfClosed is the same from the moment that the end of one side's
+	// stream was passed on. It has no effect unless shorter than Idle.
 	HalfClosed time.Duration
 }
 
@@ -54,17 +56,17 @@ type Pair struct {
 }
 
 // Start begins to relay between the two Ends, which are registered on loop
-// with p as their handler, or will be moved there by the caller before this.
-// early and late are bytes, at most 256 KiB each, that were read ahead from
-// the client and from the server and still have to reach the other; they are
-// copied. Timeouts are read through the pointer, so that one
-// set serves many pairs.
+// with a handler that calls p.Ready. early and late are bytes, at most 256 KiB
+// each, that were read ahead from the client and from the server and still
+// have to reach the other; they are copied. Timeouts are read through the
+// pointer, so that one set serves many pairs. The pair may end, and its owner
+// be told, before Start returns.
 func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, early, late []byte) {
 	p.loop, p.pool, p.owner, p.timeouts = loop, pool, owner, t
 	p.last = loop.Now()
 	p.timer.Func = p.expired
 	for i := range p.dirs {
-		p.dirs[i].chunk = minChunk
+		p.dirs[i].paused()
 	}
 	for i, ahead := range [2][]byte{early, late} {
 		if len(ahead) > 0 {
@@ -88,41 +90,48 @@ func (p *Pair) Ready(*event.Socket) {
 	}
 	now := p.loop.Now()
 	if now.Sub(p.last) > pause {
-		p.dirs[Client].chunk, p.dirs[Server].chunk = minChunk, minChunk
+		p.dirs[Client].paused()
+		p.dirs[Server].paused()
 	}
-	p.last = now
 	for i := range p.dirs {
 		src, dst := &p.Ends[i], &p.Ends[1-i]
 		result, err := p.dirs[i].run(src, dst, p.pool)
+		if p.dirs[i].active {
+			p.dirs[i].active, p.last = false, now
+		}
 		switch result {
-		case blocked:
-			// A reset is passed on even while its bytes are held up by a
-			// receiver that takes nothing.
-			if src.Failed {
-				src.Failed = false
-				if err := socketError(src.FD); err != nil {
-					p.finish(err, true)
-					return
-				}
-			}
 		case yielded:
 			p.loop.Again(src)
+			continue
 		case ended:
 			if p.dirs[1-i].shut {
 				p.finish(nil, false)
 				return
 			}
+			p.last = now
 			p.arm()
 		case failed:
 			p.finish(err, true)
 			return
 		}
+		// Nothing more can be read from src for now. A reset is passed on
+		// even if its bytes are held up by a receiver that takes nothing, or
+		// if its stream had ended before.
+		if src.Failed {
+			src.Failed = false
+			if err := socketError(src.FD); err != nil {
+				p.finish(err, true)
+				return
+			}
+		}
 	}
 }
 
 // pause is how long a flow may be silent before it counts as a new one that
-// has to prove its size again.
-const pause = 200 * time.Millisecond
+// has to prove its size again. One whose receiver is slow is silent while the
+// kernel's send buffer drains: below some 100 Mbit/s for longer than this, so
+// that it takes no pipe from those that are worth it.
+const pause = 100 * time.Millisecond
 
 // Abort ends the pair at once, with a reset on both legs.
 func (p *Pair) Abort(err error) {
@@ -149,7 +158,7 @@ func (p *Pair) arm() {
 // expired runs when the timer fires: activity since then only moves it on.
 func (p *Pair) expired() {
 	limit, reason := p.limit()
-	if p.loop.Now().Sub(p.last) < limit {
+	if limit == 0 || p.loop.Now().Sub(p.last) < limit {
 		p.arm()
 		return
 	}

@@ -9,9 +9,18 @@ import (
 )
 
 const (
-	minChunk  = 16 << 10  // first read of a flow, bytes
+	minChunk  = 16 << 10  // first read of a flow, and its least, bytes
 	readChunk = 256 << 10 // largest read into the shared buffer, bytes
 	pipeChunk = 1 << 20   // largest splice, and the size of a pipe, bytes
+
+	// bulky is how many bytes a flow has to move without a pause, in pieces
+	// of minChunk or more, to be spliced. It is more than a send buffer
+	// takes at once from a flow whose receiver is slow.
+	bulky = 4 << 20
+
+	// maxHeld is how many bytes may be held for destinations that are full
+	// while reads are large. Beyond it each pair adds minChunk at most.
+	maxHeld = 16 << 20
 
 	// maxPipes bounds the pipes of one loop, because a stalled bulk flow
 	// keeps its pipe until its receiver has room: 2 descriptors and up to
@@ -29,7 +38,8 @@ const (
 // used on that loop only and has no lock.
 type Pool struct {
 	scratch []byte
-	free    [classes][][]byte
+	free    [classes][]*buffer
+	held    int // bytes of the buffers that are lent
 	pipes   []*pipe
 	made    int
 	noPipes bool
@@ -52,23 +62,43 @@ func (p *Pool) Close() {
 // another pair has its turn.
 func (p *Pool) Scratch() []byte { return p.scratch }
 
-// hold copies b, which stands in the scratch buffer, into a buffer of its own.
-func (p *Pool) hold(b []byte) []byte {
+// readLimit is how much may be read at once: whatever the destination does not
+// take has to be held.
+func (p *Pool) readLimit() int {
+	if p.held >= maxHeld {
+		return minChunk
+	}
+	return readChunk
+}
+
+// buffer holds bytes for a destination that is full.
+type buffer struct {
+	bytes    []byte
+	from, to int // what of bytes is still to be written
+}
+
+func (b *buffer) rest() []byte { return b.bytes[b.from:b.to] }
+
+// hold copies b, which is not empty and may stand in the scratch buffer, into
+// a buffer of its own.
+func (p *Pool) hold(b []byte) *buffer {
 	c := class(len(b))
-	var buf []byte
+	var buf *buffer
 	if n := len(p.free[c]); n > 0 {
 		buf = p.free[c][n-1]
 		p.free[c] = p.free[c][:n-1]
 	} else {
-		buf = make([]byte, 1<<(minClass+c))
+		buf = &buffer{bytes: make([]byte, 1<<(minClass+c))}
 	}
-	return buf[:copy(buf, b)]
+	buf.from, buf.to = 0, copy(buf.bytes, b)
+	p.held += len(buf.bytes)
+	return buf
 }
 
 // release takes back a buffer that hold gave out.
-func (p *Pool) release(buf []byte) {
-	buf = buf[:cap(buf)]
-	c := class(len(buf))
+func (p *Pool) release(buf *buffer) {
+	p.held -= len(buf.bytes)
+	c := class(len(buf.bytes))
 	if len(p.free[c]) < maxFree {
 		p.free[c] = append(p.free[c], buf)
 	}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package relaytest is a conformance suite for relays: whatever joins a
+// client's TCP or MPTCP connection to one of a server.
+//
+// Run takes a Joiner and holds what it joins to the behaviour of a wire: every
+// byte arrives once and in order, ends of streams and resets arrive too, on
+// their own and under back-pressure, and time-outs end what is idle.
+package relaytest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/proxy/relay"
+)
+
+// patience bounds everything that a relay has to do at once.
+const patience = 15 * time.Second
+
+// Transport is the protocol of one leg.
+type Transport uint8
+
+// The transports.
+const (
+	TCP Transport = iota
+	MPTCP
+)
+
+// String returns "TCP" or "MPTCP".
+func (t Transport) String() string {
+	if t == MPTCP {
+		return "MPTCP"
+	}
+	return "TCP"
+}
+
+// Mode is how to listen and to dial for the transport.
+func (t Transport) Mode() mptcp.Mode {
+	if t == MPTCP {
+		return mptcp.ModeRequire
+	}
+	return mptcp.ModeOff
+}
+
+// Legs are the transports on both sides of a relay.
+type Legs struct{ Client, Server Transport }
+
+// String returns for example "MPTCP to TCP".
+func (l Legs) String() string { return fmt.Sprintf("%v to %v", l.Client, l.Server) }
+
+// AllLegs are all pairs of transports.
+var AllLegs = []Legs{{TCP, TCP}, {MPTCP, TCP}, {TCP, MPTCP}, {MPTCP, MPTCP}}
+
+// Request is what a test wants joined.
+type Request struct {
+	Legs Legs
+	// Timeouts of the relayed connection.
+	Timeouts relay.Timeouts
+	// Early is what the client has sent before the relay began and that the
+	// relay got by another way than by reading from it: after a handshake in
+	// the same segment, for example. Late is the same of the server. Each is
+	// at most 256 KiB.
+	Early, Late []byte
+}
+
+// Conn is a relayed connection: what is written to one end arrives at the
+// other. The test closes the ends.
+type Conn struct {
+	Client, Server *net.TCPConn
+	// Ended receives once why the relay ended: nil if both streams did. A
+	// relay that cannot tell leaves it nil.
+	Ended <-chan error
+	// Abort ends the connection inside of the relay. A relay that cannot do
+	// that leaves it nil.
+	Abort func(error)
+}
+
+// Joiner makes relayed connections. Join returns an error that wraps
+// errors.ErrUnsupported where the relay cannot do what is asked; the test is
+// skipped then. Join may be called from several goroutines.
+type Joiner interface {
+	Join(Request) (*Conn, error)
+}
+
+// Run runs the suite over every pair of transports.
+func Run(t *testing.T, j Joiner) {
+	for _, legs := range AllLegs {
+		t.Run(legs.String(), func(t *testing.T) {
+			t.Parallel()
+			if legs != (Legs{TCP, TCP}) {
+				if err := mptcp.Supported(); err != nil {
+					t.Skip(err)
+				}
+			}
+			s := &suite{joiner: j, legs: legs}
+			t.Run("Bulk", s.bulk)
+			t.Run("Ahead", s.ahead)
+			t.Run("Messages", s.messages)
+			t.Run("Empty", s.empty)
+			t.Run("HalfClose", s.halfClose)
+			t.Run("SimultaneousClose", s.simultaneousClose)
+			t.Run("RandomStreams", s.randomStreams)
+			t.Run("Reset", s.reset)
+			t.Run("RandomResets", s.randomResets)
+			t.Run("BackPressure", s.backPressure)
+			t.Run("IdleTimeout", s.idleTimeout)
+			t.Run("HalfClosedTimeout", s.halfClosedTimeout)
+			t.Run("ActivityDefersTimeouts", s.activity)
+			t.Run("Abort", s.abort)
+		})
+	}
+}
+
+// suite runs the tests over one pair of transports.
+type suite struct {
+	joiner Joiner
+	legs   Legs
+}
+
+// tb is what *testing.T and *rapid.T have in common.
+type tb interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Skip(args ...any)
+}
+
+// join makes a connection that the caller closes, and makes sure that its legs
+// are what they should be.
+func (s *suite) join(t tb, r Request) *Conn {
+	t.Helper()
+	r.Legs = s.legs
+	c, err := s.joiner.Join(r)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("join %v: %v", s.legs, err)
+	}
+	deadline := time.Now().Add(patience)
+	for _, end := range []struct {
+		name      string
+		conn      *net.TCPConn
+		transport Transport
+	}{{"client", c.Client, s.legs.Client}, {"server", c.Server, s.legs.Server}} {
+		end.conn.SetDeadline(deadline)
+		if r.Timeouts != (relay.Timeouts{}) {
+			continue // it may have ended by now
+		}
+		status, err := mptcp.StatusOf(end.conn)
+		if err != nil || status.MPTCP != (end.transport == MPTCP) {
+			c.Close()
+			t.Fatalf("leg to the %s: %+v, %v; want %v", end.name, status, err, end.transport)
+		}
+	}
+	return c
+}
+
+// supports reports whether the relay can do what is asked.
+func (s *suite) supports(t *testing.T, r Request) bool {
+	t.Helper()
+	r.Legs = s.legs
+	c, err := s.joiner.Join(r)
+	if err == nil {
+		c.Close()
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// Close closes both ends.
+func (c *Conn) Close() {
+	c.Client.Close()
+	c.Server.Close()
+}
+
+// ended waits for the end of the relay and checks that its reason is one of
+// those wanted.
+func (c *Conn) ended(t tb, want ...error) {
+	t.Helper()
+	if c.Ended == nil {
+		return
+	}
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case err := <-c.Ended:
+		if !slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) }) {
+			t.Fatalf("the relay ended with %v, want %v", err, want)
+		}
+	case <-timeout.C:
+		t.Fatalf("the relay has not ended, want %v", want)
+	}
+}
+
+// side is one end of a connection as seen from a test that does the same to
+// either.
+type side struct {
+	name       string
+	near, far  *net.TCPConn
+	seed, back uint64 // of the streams from near and from far
+}
+
+func (c *Conn) sides() [2]side {
+	return [2]side{
+		{"client", c.Client, c.Server, clientSeed, serverSeed},
+		{"server", c.Server, c.Client, serverSeed, clientSeed},
+	}
+}
+
+// bySide runs a test twice, with either end in the role of near.
+func (s *suite) bySide(t *testing.T, r Request, test func(t *testing.T, c *Conn, x side)) {
+	for i, name := range [2]string{"client", "server"} {
+		t.Run(name, func(t *testing.T) {
+			c := s.join(t, r)
+			defer c.Close()
+			test(t, c, c.sides()[i])
+		})
+	}
+}
