@@ -12,6 +12,10 @@ import (
 // half made, for a leftover.
 var installing sync.Mutex
 
+// installed are those that have not been closed. Were one garbage, its socket
+// would be closed and its table gone.
+var installed = map[*Interceptor]bool{}
+
 // Interceptor is an interception in force. Its methods may be called from
 // several goroutines, and from any network namespace.
 type Interceptor struct {
@@ -53,6 +57,7 @@ func newInterceptor(c Config) (*Interceptor, error) {
 	if err := i.apply(i.config); err != nil {
 		return nil, errors.Join(err, i.tearDown())
 	}
+	installed[i] = true
 	return i, nil
 }
 
@@ -150,6 +155,7 @@ func (i *Interceptor) Close() error {
 }
 
 func (i *Interceptor) tearDown() error {
+	delete(installed, i)
 	err := i.table.remove()
 	others, listErr := i.table.routings()
 	err = errors.Join(err, listErr, i.table.close())

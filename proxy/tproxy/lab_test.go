@@ -50,8 +50,8 @@ var (
 	both      = []netip.AddrPort{loopback4, loopback6}
 )
 
-// home is a HybridHome with a server on the server's port 80 and others that
-// answers each connection with its name and the client's address.
+// home is a HybridHome whose server answers each connection to some ports with
+// its name and the client's address.
 type home struct {
 	*lab.HybridHome
 }

@@ -65,7 +65,9 @@ func operator(invert bool) string {
 	return ""
 }
 
-var protocolNames = map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}
+var protocolNames = map[byte]string{
+	unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_ICMP: "icmp", unix.IPPROTO_ICMPV6: "ipv6-icmp",
+}
 
 func protocol(p byte) match {
 	return match{
@@ -101,7 +103,7 @@ func running() match {
 }
 
 // transparentSocket matches packets of a connection of a local socket with
-// IP_TRANSPARENT.
+// IP_TRANSPARENT, and ICMP errors about its packets.
 func transparentSocket() match {
 	return match{
 		text:  "socket transparent 1",

@@ -156,8 +156,11 @@ func (c *Config) forwardedChain() chain {
 	ch := chain{
 		name: "forwarded", typ: nftables.ChainTypeFilter,
 		hook: nftables.ChainHookPrerouting, hookName: "prerouting", priority: nftables.ChainPriorityMangle,
-		sees: func(f *Flow) bool { return !f.UDP && !f.Own },
+		sees: func(f *Flow) bool { return !f.UDP && !f.Own && c.Forwarded.on() },
 		rules: []rule{
+			// Without them the kernel would not learn of smaller MTUs on the way.
+			{[]match{protocol(unix.IPPROTO_ICMP), transparentSocket()}, c.goDeliver(), "error about a connection of this machine"},
+			{[]match{protocol(unix.IPPROTO_ICMPV6), transparentSocket()}, c.goDeliver(), "error about a connection of this machine"},
 			{[]match{otherProtocol(unix.IPPROTO_TCP)}, pass(), "not TCP"},
 			{[]match{running(), transparentSocket()}, c.goDeliver(), "connection of this machine"},
 			{[]match{running()}, pass(), "connection that was not intercepted"},
