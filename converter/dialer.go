@@ -82,24 +82,36 @@ func (d *Dialer) Connect(target netip.AddrPort, extras Extras) (*Exchange, error
 	if err := checkTarget(target, d.allowLoopback); err != nil {
 		return nil, err
 	}
-	options, err := wire.AppendTCPOptions(nil, extras.Options)
-	if err != nil {
-		return nil, err
-	}
-	if len(options) > wire.MaxTCPOptions {
-		return nil, errOptionsTooLong
-	}
-	// No request of the Exchange is longer than this one.
-	m := wire.Message{
-		Info:    true,
-		Connect: connectTo(target, extras.Options),
-		Cookie:  make([]byte, maxCookie),
-		Private: extras.Private,
-	}
-	if _, err := m.AppendTo(nil); err != nil {
+	if err := extras.check(); err != nil {
 		return nil, err
 	}
 	return &Exchange{dialer: d, target: target, extras: extras}, nil
+}
+
+// check sees that a request with the extras can be sent, however long the
+// cookie is.
+func (e *Extras) check() error {
+	if len(e.Options) > 0 {
+		options, err := wire.AppendTCPOptions(nil, e.Options)
+		if err != nil {
+			return err
+		}
+		if len(options) > wire.MaxTCPOptions {
+			return errOptionsTooLong
+		}
+	}
+	if len(e.Private) > 0 {
+		m := wire.Message{
+			Info:    true,
+			Connect: connectTo(netip.AddrPortFrom(netip.IPv6Unspecified(), 0), e.Options),
+			Cookie:  make([]byte, maxCookie),
+			Private: e.Private,
+		}
+		if _, err := m.AppendTo(nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Inform begins a request for what the converter supports and nothing else. It

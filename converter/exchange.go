@@ -67,7 +67,7 @@ func (x *Exchange) AppendRequest(dst []byte, now time.Time) []byte {
 	} else {
 		m.Info = true
 	}
-	// It can be written: Dialer.Connect has tried with the longest cookie.
+	// It can be written: Extras.check has seen to that.
 	out, _ := m.AppendTo(dst)
 	return out
 }

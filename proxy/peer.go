@@ -5,8 +5,10 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -26,9 +28,9 @@ type peer struct {
 	addresses []netip.AddrPort
 	connect   mptcp.ConnectOptions
 
-	mu    sync.Mutex
-	rest  time.Duration // of the last time that Fast Open failed; 0: it did not
-	until time.Time     // when to try it again
+	mu    sync.Mutex   // for those who write what follows
+	rest  atomic.Int64 // how long Fast Open rested when it failed last, in ns; 0: it works
+	until atomic.Int64 // when to try it again, in ns since 1970
 }
 
 // Name implements Hop.
@@ -54,23 +56,25 @@ func (p *peer) Report(_ *Request, status mptcp.Status, _ error) {
 
 // fastOpen reports whether Fast Open may be used.
 func (p *peer) fastOpen(now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !now.Before(p.until)
+	return now.UnixNano() >= p.until.Load()
 }
 
 // fastOpened notes how a connection went.
 func (p *peer) fastOpened(well bool, now time.Time) {
+	if well && p.rest.Load() == 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case now.Before(p.until):
+	case !p.fastOpen(now):
 		// It began before the present rest, or without Fast Open.
 	case well:
-		p.rest = 0
+		p.rest.Store(0)
 	default:
-		p.rest = min(max(2*p.rest, fastOpenRest), maxFastOpenRest)
-		p.until = now.Add(p.rest)
+		rest := min(max(2*time.Duration(p.rest.Load()), fastOpenRest), maxFastOpenRest)
+		p.rest.Store(int64(rest))
+		p.until.Store(now.Add(rest).UnixNano())
 	}
 }
 
@@ -117,7 +121,11 @@ func converse(ctx context.Context, c *mptcp.Conn, send []byte, answer func(in []
 				return errAnswerTooLong
 			}
 			n, err := c.Read(buffer[len(buffer):cap(buffer)])
-			if n == 0 && err != nil {
+			switch {
+			case n > 0:
+			case errors.Is(err, io.EOF):
+				return errEarlyEnd
+			case err != nil:
 				return err
 			}
 			buffer = buffer[:len(buffer)+n]
