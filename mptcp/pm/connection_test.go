@@ -327,9 +327,33 @@ func TestRefusedSubflow(t *testing.T) {
 	if closed.Local.Addr() != local.Addr || closed.Remote != nobody || closed.Err != unix.ECONNREFUSED {
 		t.Errorf("%+v (%v)", closed, closed.Err)
 	}
-	t.Logf("%+v", closed)
 	if err := tp.client.CreateSubflow(c.clientToken, local, first.Remote); err != nil {
 		t.Fatal(err)
 	}
 	awaitEvent[SubflowEstablished](t, tp.atClient, nil)
+}
+
+// The server's kernel takes no more subflows, and says so to the ACK that ends
+// their handshake: until then the client takes it for established.
+func TestProhibitedSubflow(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	userspace(t, tp.Client)
+	client, events := dialOn(t, tp.Client), subscribeOn(t, tp.Client, Options{})
+	if err := dialOn(t, tp.Aggregator).SetLimits(Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	to := netip.AddrPortFrom(tp.AggregatorAddr.V4, 0)
+	c := connect(t, tp.Client, tp.Aggregator, to, to)
+	first, _ := pathOver(t, c.client, tp.WiFi.Addr.V4)
+	if err := client.CreateSubflow(c.clientToken, Endpoint{ID: 5, Addr: tp.Cell.Addr.V4}, first.Remote); err != nil {
+		t.Fatal(err)
+	}
+	established := awaitEvent[SubflowEstablished](t, events, nil)
+	if closed := awaitEvent[SubflowClosed](t, events, nil); closed.Path != established.Path {
+		t.Errorf("%+v, established %+v", closed, established)
+	}
+	if _, found := pathOver(t, c.client, tp.Cell.Addr.V4); found {
+		t.Error("subflow lives on")
+	}
+	c.talk(t)
 }

@@ -62,17 +62,20 @@ type Removed struct {
 	ID    uint8
 }
 
-// SubflowEstablished: a subflow other than the first one has come to be.
+// SubflowEstablished: a subflow other than the first one has come to be. The
+// side that opened it hears so before the peer has checked its part of the
+// handshake: SubflowClosed follows at once if the peer takes no more subflows.
 type SubflowEstablished struct{ Path }
 
 // SubflowClosed: a subflow has ended while the connection may live on.
 type SubflowClosed struct {
 	Path
-	// Err is why, as the error of its socket: ECONNRESET, ETIMEDOUT; 0 if it
-	// ended well, or because the connection did.
+	// Err is why, as the error of its socket: ECONNREFUSED, ECONNRESET,
+	// ETIMEDOUT; 0 if it ended well, with the connection, or in the middle of
+	// the peer's handshake.
 	Err unix.Errno
 	// Reset is what the peer said when it reset the subflow; nil if it said
-	// nothing.
+	// nothing, or the kernel did not keep it.
 	Reset *Reset
 }
 

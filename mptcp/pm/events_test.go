@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,8 +94,13 @@ func TestNextCancelled(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	if _, err := events.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	cancel()
 	awaitListener(t, events, listenOn(t, h))
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel = context.WithCancel(context.Background())
 	cancel()
 	listenOn(t, h)
 	if e, err := events.Next(ctx); !errors.Is(err, context.Canceled) {
