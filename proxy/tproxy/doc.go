@@ -40,5 +40,6 @@
 //
 // The price: when the listener answers SYNs with cookies because it is flooded,
 // the third packet of a handshake belongs to no socket and goes to the server,
-// which resets the connection.
+// which resets the connection. With net.ipv4.tcp_syncookies=0 the SYN is lost
+// instead, and the client repeats it.
 package tproxy

@@ -105,7 +105,7 @@ func (i *Interceptor) apply(c Config) error {
 	}
 	if c.delivers() {
 		r := c.routing()
-		if err := checkSourceValidMark(c); err != nil {
+		if err := checkSysctls(c); err != nil {
 			return err
 		}
 		// First the sign that the routing is in use, so that no other process

@@ -184,6 +184,10 @@ func TestSourceValidMark(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "net.ipv4.conf.lan.accept_local=1") {
 		t.Fatalf("got %v", err)
 	}
+	_, err = tryInstall(h.CPE, Config{KeepClientAddresses: true})
+	if err == nil || !strings.Contains(err.Error(), "net.ipv4.conf.all.accept_local=1") {
+		t.Fatalf("client addresses: got %v", err)
+	}
 	// The advice helps.
 	if err := h.CPE.Sysctl("net.ipv4.conf.lan.accept_local", "1"); err != nil {
 		t.Fatal(err)
@@ -193,6 +197,21 @@ func TestSourceValidMark(t *testing.T) {
 		if got := (call{host: h.Client, to: to}).greeting(t); !strings.HasPrefix(got, "proxy ") {
 			t.Errorf("%v answered %q", to, got)
 		}
+	}
+}
+
+func TestSyncookies(t *testing.T) {
+	h := newHome(t)
+	h.proxy(t, 0, Destination, both...)
+	if err := h.CPE.Sysctl("net.ipv4.tcp_syncookies", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryInstall(h.CPE, forwarded(both...)); err == nil || !strings.Contains(err.Error(), "tcp_syncookies=1") {
+		t.Errorf("got %v", err)
+	}
+	install(t, h.CPE, own(both...))
+	if got := (call{host: h.CPE, to: h.targets(serverPort)[0]}).greeting(t); got == "" {
+		t.Error("no answer")
 	}
 }
 
