@@ -5,10 +5,12 @@ package relay_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -181,4 +183,26 @@ func acrossLab(t *testing.T, tp *lab.TwoPath) (client, server *net.TCPConn) {
 		<-ended
 	})
 	return client, server
+}
+
+// TestLossOfAllSubflows ends the subflows of an MPTCP leg behind its back. When
+// the kernel gives the connection up, the other leg must see a reset and not
+// the end of a stream that is not whole.
+func TestLossOfAllSubflows(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	if err := tp.Aggregator.Sysctl("net.mptcp.close_timeout", "1"); errors.Is(err, os.ErrNotExist) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	client, server := acrossLab(t, tp)
+	talk(t, client, server)
+	talk(t, server, client)
+	if _, err := tp.Client.Command(t.Context(), "ss", "-K", "dst", tp.AggregatorAddr.V4.String()).Output(); err != nil {
+		t.Skip(err)
+	}
+	server.SetReadDeadline(time.Now().Add(patience))
+	if n, err := server.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("read %d, %v; want a reset", n, err)
+	}
 }
