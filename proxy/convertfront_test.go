@@ -77,20 +77,25 @@ func readMessage(t testing.TB, c io.Reader) wire.Message {
 }
 
 func TestConvert(t *testing.T) {
-	server := echoServer(t)
-	for _, mode := range []mptcp.Mode{mptcp.ModeOff, mptcp.ModeRequire} {
-		t.Run("mptcp "+mode.String(), func(t *testing.T) {
-			p := serve(t, Options{}, convertListener(converter.ServerConfig{}))
-			c := dialProxy(t, p.addr, mode)
-			// Request and data in one segment, as in a SYN.
-			send(t, c, []byte(connectMessage(t, server)+"early"))
-			expect(t, c, convertSuccess+"early")
-			exchange(t, c, "words")
-			p.quiescent()
-			if r := p.records.wait(t, 1)[0]; r.Server != server || r.Up != 10 || r.Down != 10 || r.ClientMPTCP.MPTCP != (mode == mptcp.ModeRequire) {
-				t.Errorf("record %+v", r)
-			}
-		})
+	for _, family := range []string{"127.0.0.1:0", "[::1]:0"} {
+		server := listen(t, family, echo)
+		for _, mode := range []mptcp.Mode{mptcp.ModeOff, mptcp.ModeRequire} {
+			t.Run(family+"/mptcp "+mode.String(), func(t *testing.T) {
+				l := convertListener(converter.ServerConfig{})
+				l.Addresses = []netip.AddrPort{netip.MustParseAddrPort(family)}
+				p := serve(t, Options{}, l)
+				c := dialProxy(t, p.addr, mode)
+				// Request and data in one segment, as in a SYN.
+				send(t, c, []byte(connectMessage(t, server)+"early"))
+				expect(t, c, convertSuccess+"early")
+				exchange(t, c, "words")
+				p.quiescent()
+				r := p.records.wait(t, 1)[0]
+				if r.Server != server || r.Up != 10 || r.Down != 10 || r.ClientMPTCP.MPTCP != (mode == mptcp.ModeRequire) {
+					t.Errorf("record %+v", r)
+				}
+			})
+		}
 	}
 }
 

@@ -142,7 +142,7 @@ func TestConvertInTheSYN(t *testing.T) {
 			if hop.fastOpen(time.Now()) {
 				t.Error("the next one would be late, too")
 			}
-			if r := connect(); !r.ServerMPTCP.MPTCP || r.Connected >= time.Second {
+			if r := connect(); !r.ServerMPTCP.MPTCP {
 				t.Errorf("record %+v", r)
 			}
 		})
