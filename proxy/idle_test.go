@@ -97,7 +97,7 @@ func TestIdleTunnelsAreSmall(t *testing.T) {
 	for range warm {
 		e.open(p.addr, mptcp.ModePrefer)
 	}
-	heap, files := heapInUse(), len(descriptors(t))
+	heap, before, pipes := heapInUse(), streams(t), len(descriptors(t))-streams(t)
 	for range tunnels {
 		e.open(p.addr, mptcp.ModePrefer)
 	}
@@ -106,8 +106,11 @@ func TestIdleTunnelsAreSmall(t *testing.T) {
 	if each > most {
 		t.Errorf("an idle tunnel costs %.0f bytes, want at most %d", each, most)
 	}
-	if n := len(descriptors(t)) - files; n != 4*tunnels { // two of them the far ends'
-		t.Errorf("%d tunnels with both far ends hold %d descriptors, want %d", tunnels, n, 4*tunnels)
+	if n := streams(t) - before; n != 4*tunnels { // two of them the far ends'
+		t.Errorf("%d tunnels with both far ends hold %d sockets, want %d", tunnels, n, 4*tunnels)
+	}
+	if n := len(descriptors(t)) - streams(t); n > pipes {
+		t.Errorf("idle tunnels hold %d descriptors that are not sockets", n-pipes)
 	}
 	e.close()
 	p.quiescent()

@@ -244,11 +244,16 @@ func descriptors(t testing.TB) map[int]string {
 }
 
 // listeners counts the listening sockets of the process.
-func listeners(t testing.TB) int {
+func listeners(t testing.TB) int { return sockets(t, unix.SO_ACCEPTCONN, 1) }
+
+// streams counts its TCP and MPTCP sockets.
+func streams(t testing.TB) int { return sockets(t, unix.SO_TYPE, unix.SOCK_STREAM) }
+
+func sockets(t testing.TB, option, value int) int {
 	t.Helper()
 	n := 0
 	for fd := range descriptors(t) {
-		if yes, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && yes == 1 {
+		if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, option); err == nil && v == value {
 			n++
 		}
 	}
