@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +25,8 @@ type ConnectOptions struct {
 	Local netip.AddrPort
 	// FastOpen puts data in the SYN if there is some and the kernel holds a
 	// cookie of the server; else it asks for one. Bit 1 of
-	// net.ipv4.tcp_fastopen must be set as well.
+	// net.ipv4.tcp_fastopen must be set as well. An MPTCP socket gets a large
+	// receive buffer along with it, or there is no Fast Open: see fastOpenBuffer.
 	FastOpen bool
 	Socket   SocketOptions
 }
@@ -59,7 +64,8 @@ func startConnect(remote netip.AddrPort, data []byte, o *ConnectOptions) (fd, se
 	if err == nil {
 		var sa sockaddr
 		sa.set(remote, 0)
-		sent, err = connect(fd, &sa, data, o.FastOpen)
+		fast := o.FastOpen && len(data) > 0 && (o.Mode == ModeOff || roomForFastOpen(fd, &o.Socket))
+		sent, err = connect(fd, &sa, data, fast)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -104,7 +110,7 @@ func bindLocal(fd int, remote, local netip.AddrPort) error {
 // connect sends the SYN, with as much of data as the kernel takes.
 func connect(fd int, sa *sockaddr, data []byte, fastOpen bool) (sent int, err error) {
 	var errno unix.Errno
-	if fastOpen && len(data) > 0 {
+	if fastOpen {
 		var n uintptr
 		n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)),
 			unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
@@ -119,6 +125,52 @@ func connect(fd int, sa *sockaddr, data []byte, fastOpen bool) (sent int, err er
 	_, _, errno = unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
 	return 0, inProgress(errno)
 }
+
+// The receive buffer of an MPTCP socket that sends data in its SYN, in bytes
+// as for SO_RCVBUF, and the least that will do.
+//
+// A Linux server (6.18 at least) that accepts such a SYN takes the window in it
+// for a scaled one, though the window of a SYN never is (RFC 7323 section 2.2):
+// tcp_create_openreq_child in net/ipv4/tcp_minisocks.c shifts it,
+// mptcp_sk_clone_init in net/mptcp/protocol.c derives the end of the
+// connection's window from that, and only then tcp_fastopen_create_child puts
+// the subflow's own right. For its first 64 MB (with a window scale of 10) the
+// server then heeds the windows of the subflows only. Two subflows together
+// send more than fits the window of the connection, we have to drop it, and the
+// rate falls to a tenth. A window that is larger than all that a server has
+// unacknowledged (net.ipv4.tcp_wmem) keeps clear of that. It cannot be left to
+// auto-tuning, which begins with 64 kB.
+const (
+	fastOpenBuffer      = 4 << 20
+	leastFastOpenBuffer = 1 << 20
+)
+
+// roomForFastOpen gives a socket the receive buffer that it needs to send data
+// in its SYN, and tells whether it has got it. One that was asked for stays.
+func roomForFastOpen(fd int, o *SocketOptions) bool {
+	if o.ReceiveBuffer == 0 {
+		// Beyond net.core.rmem_max it takes CAP_NET_ADMIN.
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, fastOpenBuffer) == nil {
+			return true
+		}
+		// What is too small is not worth giving up auto-tuning for.
+		if most, err := maxReceiveBuffer(); err != nil || most < leastFastOpenBuffer {
+			return false
+		}
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, fastOpenBuffer) == nil
+	}
+	return o.ReceiveBuffer >= leastFastOpenBuffer
+}
+
+// maxReceiveBuffer is net.core.rmem_max: the same for all namespaces of the
+// machine, and not something that changes while a gateway runs.
+var maxReceiveBuffer = sync.OnceValues(func() (int, error) {
+	text, err := os.ReadFile("/proc/sys/net/core/rmem_max")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
+})
 
 func inProgress(errno unix.Errno) error {
 	if errno == unix.EINPROGRESS {
