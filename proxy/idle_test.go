@@ -70,7 +70,11 @@ func (e *ends) exchange(fd int, say, hear string) {
 	e.t.Helper()
 	poll := func(events int16) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: events}}
-		if n, err := unix.Poll(p, int(patience.Milliseconds())); err != nil || n != 1 {
+		n, err := unix.Poll(p, int(patience.Milliseconds()))
+		for err == unix.EINTR { // the runtime's own signals
+			n, err = unix.Poll(p, int(patience.Milliseconds()))
+		}
+		if n != 1 {
 			e.t.Fatalf("wait for the proxy: %d, %v", n, err)
 		}
 	}
