@@ -106,7 +106,7 @@ var withoutDefault = []string{
 	"upstreams[].socket.mark", "upstreams[].socket.device", "upstreams[].socket.congestion-control",
 	"upstreams[].socket.not-sent-low-water", "upstreams[].socket.send-buffer", "upstreams[].socket.receive-buffer",
 	"upstreams[].socket.keep-alive.idle",
-	"upstreams[].direct.pool", "upstreams[].direct.proxy-protocol", "upstreams[].convert.bypass-mptcp-servers",
+	"upstreams[].direct.pool", "upstreams[].direct.check-servers", "upstreams[].direct.proxy-protocol", "upstreams[].convert.bypass-mptcp-servers",
 	"upstreams[].socks5.user", "upstreams[].socks5.password", "upstreams[].socks5.password-file", "upstreams[].socks5.eager",
 }
 

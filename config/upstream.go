@@ -78,6 +78,11 @@ type Direct struct {
 	// configured on an interface.
 	Pool []netip.Addr `yaml:"pool"`
 
+	// Servers to connect to at start from an address of a client, at best one
+	// of each family, to see that answers come back to this machine. For the
+	// source `client`.
+	CheckServers []netip.AddrPort `yaml:"check-servers"`
+
 	// Tells servers the client's address in a PROXY protocol header of
 	// version 2. They must expect it.
 	ProxyProtocol bool `yaml:"proxy-protocol"`

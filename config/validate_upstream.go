@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -51,6 +52,13 @@ func (v *validator) direct(path string, d *Direct) {
 			v.bad(fmt.Sprintf("%s[%d]", at, i), a.String()+" cannot be a source address", "want a unicast address without a zone")
 		}
 	}
+	at = join(path, "check-servers")
+	if d.Source != SourceClient && len(d.CheckServers) > 0 {
+		v.bad(at, "not used with source: "+string(d.Source), "want source: client")
+	}
+	for i, s := range d.CheckServers {
+		v.connectable(fmt.Sprintf("%s[%d]", at, i), s)
+	}
 }
 
 func (v *validator) servers(path string, u *Upstream) {
@@ -60,9 +68,13 @@ func (v *validator) servers(path string, u *Upstream) {
 	}
 	unique(v, path, u.Servers)
 	for i, s := range u.Servers {
-		if s.IsValid() && (s.Port() == 0 || s.Addr().IsUnspecified() || s.Addr().IsMulticast()) {
-			v.bad(fmt.Sprintf("%s[%d]", path, i), s.String()+" cannot be connected to", "want the address and port of a server")
-		}
+		v.connectable(fmt.Sprintf("%s[%d]", path, i), s)
+	}
+}
+
+func (v *validator) connectable(path string, s netip.AddrPort) {
+	if s.IsValid() && (s.Port() == 0 || s.Addr().IsUnspecified() || s.Addr().IsMulticast()) {
+		v.bad(path, s.String()+" cannot be connected to", "want the address and port of a server")
 	}
 }
 

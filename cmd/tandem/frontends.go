@@ -13,16 +13,12 @@ import (
 
 func (s *setup) socksFront(c *config.Listener) (proxy.FrontEnd, error) {
 	o := &socks.Config{Bind: c.SOCKS5.Bind, UDP: c.SOCKS5.UDP}
-	if len(c.SOCKS5.Users) > 0 {
-		passwords := map[string]string{}
-		for _, u := range c.SOCKS5.Users {
-			secret, err := u.Secret()
-			if err != nil {
-				return nil, err
-			}
-			passwords[u.Name] = secret
-		}
-		o.Users = socks.NewCredentials(passwords)
+	users, err := c.SOCKS5.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	if users != nil {
+		o.Users = users
 	}
 	return proxy.NewSOCKS(socks.NewServer(o)), nil
 }

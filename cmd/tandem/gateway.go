@@ -79,7 +79,8 @@ func (g *gateway) apply(c *config.Config) error {
 		return err // not reached: newSetup has looked at them
 	}
 	g.server.SetResolver(next.resolver)
-	next.start()
+	rules := g.rules.Interceptor
+	next.start(func(ctx context.Context) { next.checkReturnRoutes(ctx, rules) })
 	if g.current != nil {
 		g.current.stop()
 	}
@@ -109,7 +110,7 @@ func (g *gateway) drainTimeout() time.Duration { return g.current.config.DrainTi
 // stop drains until ctx ends, then takes everything down.
 func (g *gateway) stop(ctx context.Context) {
 	// New connections of clients are to go where they go without Tandem.
-	if err := g.rules.release(); err != nil {
+	if err := g.rules.drain(); err != nil {
 		g.log.Error("cannot stop intercepting", "err", err)
 	}
 	if n := g.server.Stats().Active; n > 0 {

@@ -42,16 +42,13 @@ func (i *interception) apply(c tproxy.Config) error {
 	return err
 }
 
-// release lets new connections go where they go without Tandem; those that are
+// drain lets new connections go where they go without Tandem; those that are
 // intercepted go on.
-func (i *interception) release() error {
-	return i.apply(tproxy.Config{
-		KeepClientAddresses: i.config.KeepClientAddresses || len(i.config.Forwarded.To) > 0,
-		OwnMark:             i.config.OwnMark,
-		Mark:                i.config.Mark,
-		Table:               i.config.Table,
-		Priority:            i.config.Priority,
-	})
+func (i *interception) drain() error {
+	if i.Interceptor == nil {
+		return nil
+	}
+	return i.Drain()
 }
 
 func interceptsAnything(c *tproxy.Config) bool {
@@ -78,7 +75,7 @@ func (s *setup) intercepted(bound []proxy.Bound) tproxy.Config {
 				Interfaces: l.TProxy.Interfaces,
 				Sources:    l.TProxy.Sources,
 			}
-			c.Mark, c.Table, c.Priority = l.TProxy.Mark, l.TProxy.Table, l.TProxy.Priority
+			c.Mark, c.Mask, c.Table, c.Priority = l.TProxy.Mark, l.TProxy.Mask, l.TProxy.Table, l.TProxy.Priority
 		case config.ListenRedirect:
 			c.Own = tproxy.Own{Capture: capture(bound, l, l.Redirect.Ports, &l.Redirect.Exclude, l.Redirect.RejectQUIC)}
 		}

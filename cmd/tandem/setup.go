@@ -53,11 +53,12 @@ func newSetup(c *config.Config, log *slog.Logger) (*setup, error) {
 	return s, nil
 }
 
-// start begins what goes on beside the connections: health checks, and to keep
-// the list of own addresses true.
-func (s *setup) start() {
+// start begins what goes on beside the connections: health checks, to keep the
+// list of own addresses true, and a check once of what is in force now.
+func (s *setup) start(check func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
+	s.running.Go(func() { check(ctx) })
 	s.running.Go(func() { followAddresses(ctx, s.destinations, s.log) })
 	for _, u := range s.upstreams {
 		if u.pool != nil {

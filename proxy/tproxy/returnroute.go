@@ -14,9 +14,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CheckDelivery finds out whether this machine would deliver to itself what
+// comes back to a socket that is bound to the address of a client: it looks up
+// the route of marked packets to there and sends nothing. The error is
+// ErrNoReturnRoute if it would not.
+//
+// It runs in the network namespace of the calling thread, which must be that of
+// Install.
+func (i *Interceptor) CheckDelivery(client netip.Addr) error {
+	c, err := i.current()
+	if err == nil {
+		err = c.checkDelivery(client.Unmap())
+	}
+	if err != nil {
+		return fmt.Errorf("keep client address %v: %w", client, err)
+	}
+	return nil
+}
+
 // CheckReturnRoute finds out whether connections to servers can keep the address
-// of a client. It looks up the route of marked packets to the client, and then
-// connects to a server, from the client's address and with a port of the
+// of a client. After CheckDelivery it connects to a server, from the client's address and with a port of the
 // kernel's choice, and closes at once. That the server refuses is fine: the
 // answer has come back. If none comes until ctx ends, the error is
 // ErrNoReturnRoute: the network on the server's side lacks a route for the
@@ -45,12 +62,9 @@ func (i *Interceptor) current() (Config, error) {
 	return i.config, nil
 }
 
-func (c *Config) checkReturnRoute(ctx context.Context, client netip.Addr, server netip.AddrPort) error {
+func (c *Config) checkDelivery(client netip.Addr) error {
 	if !c.delivers() {
 		return fmt.Errorf("%w: it is not asked for (KeepClientAddresses)", ErrNoReturnRoute)
-	}
-	if client.Is4() != server.Addr().Unmap().Is4() {
-		return fmt.Errorf("server %v is of another family", server)
 	}
 	routes, err := netlink.RouteGetWithOptions(client.AsSlice(), &netlink.RouteGetOptions{Mark: c.Mark})
 	if err != nil {
@@ -58,6 +72,16 @@ func (c *Config) checkReturnRoute(ctx context.Context, client netip.Addr, server
 	}
 	if len(routes) == 0 || routes[0].Type != unix.RTN_LOCAL {
 		return fmt.Errorf("%w: packets with mark %#x are not delivered to this machine: is there another routing rule before priority %d?", ErrNoReturnRoute, c.Mark, c.Priority)
+	}
+	return nil
+}
+
+func (c *Config) checkReturnRoute(ctx context.Context, client netip.Addr, server netip.AddrPort) error {
+	if client.Is4() != server.Addr().Unmap().Is4() {
+		return fmt.Errorf("server %v is of another family", server)
+	}
+	if err := c.checkDelivery(client); err != nil {
+		return err
 	}
 	d := net.Dialer{
 		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0)),

@@ -68,6 +68,10 @@ func TestMissingReturnRouteIsFound(t *testing.T) {
 	if err := h.checkReturn(i, time.Second, h.ClientAddr.V4, server); !errors.Is(err, ErrNoReturnRoute) {
 		t.Errorf("without the rule: %v", err)
 	}
+	delivery := h.Aggregator.Do(func() error { return i.CheckDelivery(h.ClientAddr.V4) })
+	if !errors.Is(delivery, ErrNoReturnRoute) || !strings.Contains(delivery.Error(), "another routing rule") {
+		t.Errorf("delivery without the rule: %v", delivery)
+	}
 	if err := i.Update(Config{KeepClientAddresses: true}); err != nil {
 		t.Fatal(err)
 	}
