@@ -48,6 +48,36 @@ func TestShutdownWaitsForConnections(t *testing.T) {
 	}
 }
 
+// Clients that wait to be accepted when the proxy is stopped are served.
+func TestShutdownServesThoseWhoWait(t *testing.T) {
+	server := echoServer(t)
+	p := serve(t, Options{}, forwardTo("", server))
+	release := p.hold()
+	var waiting []*mptcp.Conn
+	for range 10 {
+		c := dialProxy(t, p.addr, mptcp.ModePrefer)
+		send(t, c, []byte("x"))
+		waiting = append(waiting, c)
+	}
+	left := make(chan int)
+	go func() { left <- p.Shutdown(t.Context()) }()
+	await(t, "the shutdown to wait for the workers", func() bool {
+		free := p.mu.TryLock()
+		if free {
+			p.mu.Unlock()
+		}
+		return !free
+	})
+	release()
+	for _, c := range waiting {
+		expect(t, c, "x")
+		exchange(t, c, "served")
+	}
+	if n := <-left; n != 0 {
+		t.Errorf("%d connections had to be ended", n)
+	}
+}
+
 func TestShutdownIsCutShort(t *testing.T) {
 	server := echoServer(t)
 	p := serve(t, Options{}, socksListener(socks.Config{}))

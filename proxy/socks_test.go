@@ -259,6 +259,23 @@ func noNames(t testing.TB) netip.AddrPort {
 	return pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
+// A name server that does not answer does not hold the client longer than the
+// time to connect, and nothing waits for it when the proxy has ended.
+func TestSOCKSNameServerIsSilent(t *testing.T) {
+	silent := udpServer(t, "127.0.0.1:0").LocalAddr().(*net.UDPAddr).AddrPort()
+	names := resolve.New(resolve.Config{Servers: []netip.AddrPort{silent}, Timeout: 200 * time.Millisecond})
+	l := socksListener(socks.Config{})
+	complete(l)
+	l.Timeouts.Connect = 50 * time.Millisecond
+	p := serve(t, Options{Resolver: names}, l)
+	c, code, _ := firstReply(t, p, requestName("server.example", 80))
+	if code != socks.HostUnreachable {
+		t.Errorf("reply %v", code)
+	}
+	c.Close()
+	p.quiescent()
+}
+
 func TestSOCKSWrongPassword(t *testing.T) {
 	p := serve(t, Options{}, socksListener(socks.Config{Users: socks.NewCredentials(nil)}))
 	c := dialProxy(t, p.addr, mptcp.ModePrefer)
