@@ -47,7 +47,7 @@ func bench(ctx context.Context, args []string) error {
 	var o options
 	flags.IntVar(&o.runs, "runs", 0, "repetitions of every cell (default 5, with -quick 3)")
 	flags.DurationVar(&o.cell, "cell", 0, "`duration` of one repetition (default 1s, with -quick 300ms)")
-	flags.IntVar(&o.tunnels, "tunnels", 0, "idle tunnels (default 9500, with -quick 2000)")
+	flags.IntVar(&o.tunnels, "tunnels", 9500, "idle tunnels")
 	flags.StringVar(&o.congestion, "congestion", "reno", "congestion `control` in the namespace")
 	quick := flags.Bool("quick", false, "short form")
 	peerNames := flags.String("peers", "", "`names` of peers to run, comma-separated; direct and io.Copy always run (default all)")
@@ -58,11 +58,11 @@ func bench(ctx context.Context, args []string) error {
 	flags.StringVar(&tools.Dir, "go-peers", "bin/peers", "`directory` with sing-box, xray and armon, see bench/peers/build")
 	flags.StringVar(&tools.Profile, "profile", "", "`file` for a CPU profile of the engine (without -tandem)")
 	flags.Parse(args)
-	size := options{runs: 5, cell: time.Second, tunnels: 9500}
+	size := options{runs: 5, cell: time.Second}
 	if *quick {
-		size = options{runs: 3, cell: 300 * time.Millisecond, tunnels: 2000}
+		size = options{runs: 3, cell: 300 * time.Millisecond}
 	}
-	o.runs, o.cell, o.tunnels = cmp.Or(o.runs, size.runs), cmp.Or(o.cell, size.cell), cmp.Or(o.tunnels, size.tunnels)
+	o.runs, o.cell = cmp.Or(o.runs, size.runs), cmp.Or(o.cell, size.cell)
 	o.warmUp, o.settle, o.giveBack = o.cell/2, time.Second, 5*time.Second
 	if err := absolute(&tools.Tandem, &tools.Dir, &tools.Profile); err != nil {
 		return err

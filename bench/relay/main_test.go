@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
+	// Else each of them sleeps for a second at its end when built with -race.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -85,12 +86,12 @@ func (s *stage) setUp(ctx context.Context, congestion string) error {
 		}
 	}
 	source := s.host.Command(ctx, s.self, "source", sourceAddr.String())
-	child, err := startChild(source)
+	child, err := startChild(source) // ends with the lab
 	if err != nil {
 		return err
 	}
 	if _, err := child.out.ReadString('\n'); err != nil {
-		return fmt.Errorf("source: %w: %s", err, child.log)
+		return fmt.Errorf("source: %w", child.failed(err))
 	}
 	return nil
 }
@@ -136,13 +137,22 @@ func startChild(p *lab.Process) (*child, error) {
 func (c *child) read() (load.Result, error) {
 	var r load.Result
 	line, err := c.out.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &r)
-	}
 	if err != nil {
-		err = fmt.Errorf("client: %w: %s", err, c.log)
+		return r, c.failed(err)
 	}
-	return r, err
+	if err := json.Unmarshal(line, &r); err != nil {
+		return r, c.failed(err)
+	}
+	return r, nil
+}
+
+// failed ends the process and adds what it has written to an error.
+func (c *child) failed(err error) error {
+	c.close()
+	if waitErr := c.Wait(); waitErr != nil {
+		err = waitErr
+	}
+	return fmt.Errorf("%w: %s", err, strings.TrimSpace(c.log.String()))
 }
 
 // close closes the pipes, which ends a client that waits for more.
@@ -171,8 +181,11 @@ func (s *stage) do(ctx context.Context, job load.Job) (load.Result, error) {
 	}
 	defer c.close()
 	r, err := c.read()
-	if waitErr := c.Wait(); err == nil && waitErr != nil {
-		err = fmt.Errorf("client: %w: %s", waitErr, c.log)
+	if err != nil {
+		return r, err
 	}
-	return r, err
+	if err := c.Wait(); err != nil {
+		return r, c.failed(err)
+	}
+	return r, nil
 }

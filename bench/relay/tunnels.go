@@ -94,7 +94,7 @@ func (t *trial) hold(ctx context.Context, c *contestant) (*report.Held, error) {
 	}
 	client.in.Close()
 	if err := client.Wait(); err != nil {
-		return nil, fmt.Errorf("client: %w: %s", err, client.log)
+		return nil, client.failed(err)
 	}
 	if usage[2], err = t.awaitGivenBack(ctx, c, usage[0].Descriptors); err != nil {
 		return nil, err

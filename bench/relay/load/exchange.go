@@ -28,6 +28,8 @@ type exchanger struct {
 	payload [ExchangeSize]byte
 	scratch [4 * ExchangeSize]byte
 
+	overdue bool // the duration is over, but nothing was done yet
+
 	left   int // connections that may still be opened; -1: as many as there is time for
 	keep   bool
 	open   map[*exchange]struct{}
@@ -72,9 +74,9 @@ func newExchanger(job *Job, total int, keep bool) (*exchanger, error) {
 	return x, nil
 }
 
-// run opens connections, parallel at a time, until the job's duration (if it
-// has one) or all of them are over, or nothing has moved for the job's
-// patience.
+// run opens connections, parallel at a time, until all of them or the job's
+// duration (if it has one) and at least one exchange are over, or nothing has
+// moved for the job's patience.
 func (x *exchanger) run(ctx context.Context, parallel int) error {
 	ctx, x.end = context.WithCancel(ctx)
 	defer x.end()
@@ -105,8 +107,12 @@ func (x *exchanger) run(ctx context.Context, parallel int) error {
 	return err
 }
 
-// stop ends the job: what is under way is given up.
+// stop ends the job at the end of its duration: what is under way is given up.
 func (x *exchanger) stop() {
+	if x.result.Connections == 0 {
+		x.overdue = true
+		return
+	}
 	x.result.Elapsed = time.Since(x.begun)
 	x.left = 0
 	x.end()
@@ -240,6 +246,10 @@ func (e *exchange) done() {
 		x.idle = append(x.idle, e)
 	} else {
 		x.loop.Close(&e.socket)
+	}
+	if x.overdue {
+		x.stop()
+		return
 	}
 	x.next()
 }

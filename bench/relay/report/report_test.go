@@ -129,6 +129,21 @@ func example(sinks ...Sink) *Report {
 	return r
 }
 
+// TestFailureIsAMiss: a relay that does not run does not meet its targets.
+func TestFailureIsAMiss(t *testing.T) {
+	r := New(Machine{})
+	r.Row("io.Copy", "forward")
+	r.Row("tandem", "forward")
+	r.Begin(Scenario{"bulk-up", "one", Bulk})
+	for _, s := range append(series("bulk-up", "tandem", "forward", 0), series("bulk-up", "io.Copy", "forward", 5)...) {
+		r.Add(s)
+	}
+	got := r.judge(&r.scenarios[0])
+	if len(got) != 1 || got[0].word != "missed" || got[0].value != "broken" {
+		t.Errorf("verdicts %+v", got)
+	}
+}
+
 func TestWrite(t *testing.T) {
 	var out bytes.Buffer
 	example().Write(&out, []string{"about"})

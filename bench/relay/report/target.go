@@ -48,12 +48,17 @@ func (r *Report) judge(s *Scenario) []verdict {
 	many := strings.HasPrefix(s.Name, "bulk8")
 	var all []verdict
 	add := func(own, other []Sample, least float64, text string) {
-		if ratio := Ratio(own, other); ratio.N > 0 {
-			all = append(all, verdict{
-				fmt.Sprintf("%s: %s ≥ %.2f", s.Name, text, least),
-				fmt.Sprintf("%.2f (%.2f–%.2f)", ratio.Median, ratio.Low, ratio.High), ratio.against(least),
-			})
+		v := verdict{target: fmt.Sprintf("%s: %s ≥ %.2f", s.Name, text, least)}
+		ratio := Ratio(own, other)
+		switch {
+		case ratio.N > 0:
+			v.value, v.word = fmt.Sprintf("%.2f (%.2f–%.2f)", ratio.Median, ratio.Low, ratio.High), ratio.against(least)
+		case len(own) > 0:
+			v.value, v.word = notes(own), "missed"
+		default:
+			return // was not run
 		}
+		all = append(all, v)
 	}
 	// against compares with the best peer of a front, or of all.
 	against := func(own row, front string, least float64) {
