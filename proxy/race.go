@@ -23,6 +23,7 @@ type race struct {
 	addrs []netip.AddrPort
 	next  int
 	live  []*attempt
+	first attempt // of those that are alone, which are most
 	timer event.Timer
 	err   error // the most telling failure so far
 
@@ -110,7 +111,11 @@ func (r *race) try(addr netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	a := &attempt{race: r, socket: event.Socket{FD: fd}, addr: addr, mode: options.Mode, sent: sent}
+	a := &r.first
+	if len(r.live) > 0 {
+		a = new(attempt)
+	}
+	*a = attempt{race: r, socket: event.Socket{FD: fd}, addr: addr, mode: options.Mode, sent: sent}
 	if err := r.loop().Register(&a.socket, a); err != nil {
 		r.loop().Close(&a.socket)
 		return err

@@ -44,7 +44,7 @@ type session struct {
 	// What the record will tell.
 	client, server           netip.AddrPort
 	user, host, hop          string
-	start                    time.Time
+	start                    time.Duration // since the worker began
 	connected                time.Duration
 	clientMPTCP, serverMPTCP mptcp.Status
 }
@@ -52,7 +52,7 @@ type session struct {
 // begin starts a session for a connection that was accepted on b for l, and
 // counted as active.
 func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
-	s := &session{worker: w, listener: l, client: remote, start: w.loop.Now()}
+	s := &session{worker: w, listener: l, client: remote, start: w.age()}
 	s.pair.Ends[relay.Client].FD = fd
 	s.pair.Ends[relay.Server].FD = -1
 	s.clientMPTCP = b.negotiated(fd)
@@ -111,7 +111,7 @@ func (s *session) relay(early, late []byte) {
 
 // served notes that the client has got what it asked for.
 func (s *session) served() {
-	s.connected = s.worker.loop.Now().Sub(s.start)
+	s.connected = s.worker.age() - s.start
 	s.opening.counted = true
 	s.worker.counters.Relayed.Add(1)
 }
@@ -176,7 +176,7 @@ func (s *session) finished(err error, up, down uint64) {
 		w.record = Record{
 			Listener: s.listener.Name, Client: s.client, ClientMPTCP: s.clientMPTCP,
 			User: s.user, Host: s.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.serverMPTCP,
-			Start: s.start, Connected: s.connected, Duration: w.loop.Now().Sub(s.start),
+			Start: w.began.Add(s.start), Connected: s.connected, Duration: w.age() - s.start,
 			Up: up, Down: down, Err: err,
 		}
 		r.Record(&w.record)

@@ -32,6 +32,7 @@ const (
 type worker struct {
 	server   *Server
 	loop     *event.Loop
+	began    time.Time
 	pool     *relay.Pool
 	counters Counters
 	buffers  [][]byte
@@ -52,7 +53,7 @@ func newWorker(s *Server) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{server: s, loop: loop, pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
+	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
 	w.resume.Func = w.accepting
 	w.idle = sync.OnceFunc(func() { close(w.drained) })
 	return w, nil
@@ -67,6 +68,9 @@ func (w *worker) run() {
 	w.pool.Close()
 	w.idle()
 }
+
+// age is the time since the worker began: half as large as a time.
+func (w *worker) age() time.Duration { return w.loop.Now().Sub(w.began) }
 
 // buffer lends an empty buffer for the opening of a connection.
 func (w *worker) buffer() []byte {
