@@ -25,7 +25,7 @@ const batch = 256
 type Loop struct {
 	epfd   int
 	wakefd int
-	slots  []slot
+	slots  []*page // by descriptor
 	events [batch]unix.EpollEvent
 	now    time.Time
 	timers timerHeap
@@ -42,6 +42,22 @@ type Loop struct {
 type slot struct {
 	socket *Socket
 	gen    int32
+}
+
+// page holds the slots of neighbouring descriptors, so that the table grows
+// without being copied.
+type page [256]slot
+
+// slot is that of a descriptor.
+func (l *Loop) slot(fd int) *slot {
+	i := fd / len(page{})
+	for i >= len(l.slots) {
+		l.slots = append(l.slots, nil)
+	}
+	if l.slots[i] == nil {
+		l.slots[i] = new(page)
+	}
+	return &l.slots[i][fd%len(page{})]
 }
 
 // NewLoop creates an epoll instance. Run must be called to drive and release
@@ -167,10 +183,7 @@ func (l *Loop) dispatch(ev *unix.EpollEvent) {
 		l.runPosted()
 		return
 	}
-	if int(ev.Fd) >= len(l.slots) {
-		return
-	}
-	s := l.slots[ev.Fd]
+	s := l.slot(int(ev.Fd))
 	if s.socket == nil || s.gen != ev.Pad {
 		return
 	}

@@ -96,7 +96,7 @@ func TestStaleEventsOfAReusedDescriptorAreDropped(t *testing.T) {
 		if err := l.Register(s, handler(func(*Socket) { calls++ })); err != nil {
 			t.Error(err)
 		}
-		stale := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(a), Pad: l.slots[a].gen}
+		stale := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(a), Pad: l.slot(a).gen}
 		l.Unregister(s)
 		next := &Socket{FD: a}
 		if err := l.Register(next, handler(func(*Socket) {})); err != nil {

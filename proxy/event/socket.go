@@ -63,10 +63,7 @@ func (l *Loop) RegisterListener(s *Socket, h Handler) error {
 }
 
 func (l *Loop) register(s *Socket, h Handler, events uint32) error {
-	for len(l.slots) <= s.FD {
-		l.slots = append(l.slots, slot{})
-	}
-	sl := &l.slots[s.FD]
+	sl := l.slot(s.FD)
 	sl.gen++
 	ev := unix.EpollEvent{Events: events, Fd: int32(s.FD), Pad: sl.gen}
 	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, s.FD, &ev); err != nil {
@@ -102,8 +99,8 @@ func (l *Loop) forget(s *Socket) {
 		return
 	}
 	s.registered = false
-	if l.slots[s.FD].socket == s {
-		l.slots[s.FD].socket = nil
+	if sl := l.slot(s.FD); sl.socket == s {
+		sl.socket = nil
 	}
 }
 
@@ -124,7 +121,7 @@ func (l *Loop) Move(dst, src *Socket, h Handler) {
 	*dst = *src
 	dst.handler, dst.queued = h, false
 	if dst.registered {
-		l.slots[dst.FD].socket = dst
+		l.slot(dst.FD).socket = dst
 	}
 	src.FD, src.registered = -1, false
 	if wasQueued {
