@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"time"
@@ -13,6 +14,18 @@ import (
 // ErrMore is returned by handshakes and conversations that need more bytes
 // before they can go on.
 var ErrMore = errors.New("more bytes needed")
+
+// ErrWait is returned by the handshake of a Waiter that has to find something
+// out before it can go on.
+var ErrWait = errors.New("handshake has to wait")
+
+// Waiter is a Handshake that may return ErrWait. Wait is then called, in a
+// goroutine of its own because it may block, until ctx ends at most; and Next
+// after it.
+type Waiter interface {
+	Handshake
+	Wait(ctx context.Context)
+}
 
 // Client is the accepted end of a session.
 type Client struct {
@@ -31,8 +44,8 @@ type FrontEnd interface {
 // and the answer to it.
 type Handshake interface {
 	// Next looks at the bytes that have arrived and were not consumed yet.
-	// It returns ErrMore when it needs more of them. With any other error
-	// Step.Send is sent and the connection closed.
+	// It returns ErrMore when it needs more of them, and ErrWait: see Waiter.
+	// With any other error Step.Send is sent and the connection closed.
 	Next(in []byte) (Step, error)
 	// Reply appends what the client is told about the outcome of its
 	// request. With nothing to say about a failure the connection is reset.

@@ -110,6 +110,8 @@ func (s *session) greet() {
 			if !s.readClient() {
 				return
 			}
+		case errors.Is(err, ErrWait):
+			s.authorise(o.handshake.(Waiter))
 		case err != nil:
 			o.count(reasonOf(err, RefusedHandshake), err)
 			o.err = err
@@ -117,6 +119,21 @@ func (s *session) greet() {
 			return
 		}
 	}
+}
+
+// authorise lets a handshake find out, outside of the loop, whether to serve the
+// client. The deadline of the handshake stays in force.
+func (s *session) authorise(h Waiter) {
+	s.phase = authorising
+	s.spawn(func(ctx context.Context, post func(func(wanted bool))) {
+		h.Wait(ctx)
+		post(func(wanted bool) {
+			if wanted {
+				s.opening.task, s.phase = nil, greeting
+				s.greet()
+			}
+		})
+	})
 }
 
 // readClient reads once and reports whether something new is there. It may
@@ -261,7 +278,7 @@ func (s *session) linger() {
 func (o *opening) expired() {
 	s := o.s
 	switch s.phase {
-	case greeting:
+	case greeting, authorising:
 		s.reject(RefusedHandshake, errHandshakeTimeout)
 	case awaiting:
 		s.route()

@@ -18,13 +18,14 @@ import (
 type phase uint8
 
 const (
-	greeting  phase = iota // hears what the client wants
-	awaiting               // gives the client's first bytes a moment to arrive
-	resolving              // waits for the addresses of a name
-	dialling               // connects, see dial
-	outside                // waits for the peer of BIND, or relays datagrams
-	relaying               // the pair is at work
-	lingering              // has said its last word and lets the client read it
+	greeting    phase = iota // hears what the client wants
+	authorising              // waits for whether to serve the client
+	awaiting                 // gives the client's first bytes a moment to arrive
+	resolving                // waits for the addresses of a name
+	dialling                 // connects, see dial
+	outside                  // waits for the peer of BIND, or relays datagrams
+	relaying                 // the pair is at work
+	lingering                // has said its last word and lets the client read it
 	closed
 )
 
@@ -85,7 +86,7 @@ func (s *session) Ready(sock *event.Socket) {
 		s.await()
 	case lingering:
 		s.linger()
-	case resolving, dialling, outside:
+	case authorising, resolving, dialling, outside:
 		switch {
 		case s.opening.association != nil && client.Hangup:
 			s.opening.task.cancel() // the session ends with the association

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -37,6 +38,8 @@ func (h *socksHandshake) Next(in []byte) (Step, error) {
 	switch {
 	case err == socks.ErrShort:
 		return step, ErrMore
+	case err == socks.ErrVerify:
+		return step, ErrWait
 	case err != nil || asked == nil:
 		return step, err
 	}
@@ -50,6 +53,9 @@ func (h *socksHandshake) Next(in []byte) (Step, error) {
 	step.Request = &h.request
 	return step, nil
 }
+
+// Wait implements Waiter: it finds out whether the password is right.
+func (h *socksHandshake) Wait(ctx context.Context) { h.machine.Verify(ctx) }
 
 // Reply implements Handshake: RFC 1928 section 6.
 func (h *socksHandshake) Reply(dst []byte, o Outcome) []byte {

@@ -37,6 +37,8 @@ var (
 	ErrAddressType = errors.New("socks: address type not supported")
 	// ErrNotAllowed: a policy is against it.
 	ErrNotAllowed = errors.New("socks: not allowed by the rules")
+	// ErrVerify: the handshake goes on once Handshake.Verify has returned.
+	ErrVerify = errors.New("socks: password is to be verified")
 	// ErrFinished: the handshake is over.
 	ErrFinished = errors.New("socks: handshake is over")
 )

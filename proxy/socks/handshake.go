@@ -4,6 +4,7 @@ package socks
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -15,6 +16,7 @@ type stage uint8
 const (
 	greeting       stage = iota // RFC 1928 section 3
 	authenticating              // RFC 1929 section 2
+	verifying                   // whether the password is right
 	requesting                  // RFC 1928 section 4
 	finished
 )
@@ -25,6 +27,9 @@ type Handshake struct {
 	server  *Server
 	stage   stage
 	request Request
+	// While verifying: the password, and then what was found out.
+	password string
+	verdict  error
 	// The longest exchange in one call is a choice of method, the outcome of
 	// the authentication and a refusal; the longest reply has an IPv6 address.
 	buf [24]byte
@@ -37,8 +42,8 @@ type Handshake struct {
 // A request that is not nil is complete: bytes after n are payload, and Reply
 // answers it. Without one and without an error Next wants to be called again
 // with the bytes after n. ErrShort: more bytes are needed, n is 0 and there is
-// nothing to send. With any other error what is to be sent is sent and the
-// connection closed.
+// nothing to send. ErrVerify: Verify is to be called, and Next again after it.
+// With any other error what is to be sent is sent and the connection closed.
 //
 // It never waits for more than 513 bytes. The result depends on the bytes
 // only, not on how they were cut into calls. reply and req are valid until the
@@ -52,12 +57,16 @@ func (h *Handshake) Next(in []byte) (n int, reply []byte, req *Request, err erro
 			used, reply, err = h.greet(in[n:], reply)
 		case authenticating:
 			used, reply, err = h.authenticate(in[n:], reply)
+		case verifying:
+			reply, err = h.verified(reply)
 		case requesting:
 			used, reply, err = h.ask(in[n:], reply)
 		}
 		n += used
 		switch {
-		case err == ErrShort && n > 0:
+		case err == ErrVerify:
+			return n, reply, nil, ErrVerify
+		case err == ErrShort && (n > 0 || len(reply) > 0):
 			return n, reply, nil, nil
 		case err == ErrShort:
 			return 0, nil, nil, ErrShort
@@ -121,14 +130,59 @@ func (h *Handshake) authenticate(in, reply []byte) (int, []byte, error) {
 	if len(in) < n {
 		return 0, reply, ErrShort
 	}
-	name := string(in[2:p])
+	name, password := string(in[2:p]), string(in[p+1:n])
 	user, options, _ := strings.Cut(name, ";")
-	if strings.ContainsFunc(name, isControl) || !h.server.users.Valid(user, string(in[p+1:n])) {
+	h.request.User, h.request.Options = user, options
+	if strings.ContainsFunc(name, isControl) {
+		return h.admit(n, reply, false)
+	}
+	store, slow := h.server.users.(Verifier)
+	if !slow {
+		return h.admit(n, reply, h.server.users.Valid(user, password))
+	}
+	if right, known := store.Known(user, password); known {
+		return h.admit(n, reply, right)
+	}
+	h.stage, h.password, h.verdict = verifying, password, ErrVerify
+	return n, reply, nil
+}
+
+// admit answers to user name and password, which took n bytes.
+func (h *Handshake) admit(n int, reply []byte, right bool) (int, []byte, error) {
+	if !right {
+		user := h.request.User
+		h.request.User, h.request.Options = "", ""
 		return n, append(reply, authVersion, authFailure), fmt.Errorf("%w: user %q", ErrAuthentication, user)
 	}
-	h.request.User, h.request.Options = user, options
 	h.stage = requesting
 	return n, append(reply, authVersion, authSuccess), nil
+}
+
+// Verify finds out what Next waits for. It may block and is not to be called
+// from an event loop; no other method may be called meanwhile.
+func (h *Handshake) Verify(ctx context.Context) {
+	right, err := h.server.users.(Verifier).Verify(ctx, h.request.User, h.password)
+	switch {
+	case err != nil:
+		h.verdict = fmt.Errorf("verify password of user %q: %w", h.request.User, err)
+	case !right:
+		h.verdict = ErrAuthentication
+	default:
+		h.verdict = nil
+	}
+	h.password = ""
+}
+
+// verified goes on with what Verify has found out.
+func (h *Handshake) verified(reply []byte) ([]byte, error) {
+	switch h.verdict {
+	case ErrVerify:
+		return reply, ErrVerify
+	case nil, ErrAuthentication:
+		_, reply, err := h.admit(0, reply, h.verdict == nil)
+		return reply, err
+	}
+	return append(reply, authVersion, authFailure), h.verdict
 }
 
 // ask reads the request.

@@ -3,6 +3,8 @@
 package socks
 
 import (
+	"context"
+
 	socks5 "github.com/armon/go-socks5"
 )
 
@@ -10,11 +12,23 @@ import (
 type Config struct {
 	// Users are asked about user names and passwords; with nil clients are
 	// served without authentication. A store is called from event loops: it
-	// must answer from memory and be safe for concurrent use. What follows
-	// the first ';' of a user name is not shown to it, see Request.Options.
+	// must answer from memory, or be a Verifier, and be safe for concurrent
+	// use. What follows the first ';' of a user name is not shown to it, see
+	// Request.Options.
 	Users socks5.CredentialStore
 	// Bind and UDP offer the commands BIND and UDP ASSOCIATE.
 	Bind, UDP bool
+}
+
+// Verifier is a credential store that may need time to find out: to compute a
+// hash, or to ask somebody else.
+type Verifier interface {
+	socks5.CredentialStore
+	// Known says whether a password is right, if that is known already. It
+	// does not block.
+	Known(user, password string) (right, known bool)
+	// Verify finds out. The error is that of ctx if that ends before.
+	Verify(ctx context.Context, user, password string) (right bool, err error)
 }
 
 // Server makes the server's ends of handshakes. It is safe for concurrent use.
