@@ -125,8 +125,8 @@ type User struct {
 	// the configuration file.
 	PasswordFile string `yaml:"password-file,omitempty"`
 
-	// Argon2id hash of the password, as the command
-	// `echo -n PASSWORD | argon2 SALT -id -m 14 -e` prints it.
+	// Argon2id hash of the password, as the command `tandem hash-password`
+	// prints it.
 	PasswordHash string `yaml:"password-hash,omitempty"`
 }
 
