@@ -20,6 +20,9 @@ func (g *gateway) banner(w io.Writer) {
 	line("TCP Fast Open", g.machine.describeFastOpen())
 	line("eBPF", g.describeEBPF())
 	line("open files", g.machine.describeFiles())
+	if !g.machine.netAdmin {
+		line("CAP_NET_ADMIN", "no: traffic cannot be intercepted, clients' addresses not be kept, firewall marks not be set")
+	}
 	for i, b := range g.bound {
 		l := g.listener(b.Name)
 		if i == 0 || g.bound[i-1].Name != b.Name {

@@ -62,6 +62,9 @@ func (g *gateway) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if next.intercepts() && !g.machine.netAdmin {
+		return tproxy.ErrPermission // else a socket option says it, and not as well
+	}
 	bound, err := g.server.Apply(next.listeners)
 	if err != nil {
 		return err

@@ -49,6 +49,12 @@ type home struct {
 
 func newHome(t *testing.T, spec lab.HybridHomeSpec, size int64) *home {
 	t.Helper()
+	return newHomeWith(t, spec, size, aggregator, cpe)
+}
+
+// newHomeWith runs tandem with configurations of the test's own.
+func newHomeWith(t *testing.T, spec lab.HybridHomeSpec, size int64, aggregator, cpe string) *home {
+	t.Helper()
 	h := &home{HybridHome: labtest.HybridHome(t, spec)}
 	h.v4, h.v6 = netip.AddrPortFrom(h.ServerAddr.V4, 80), netip.AddrPortFrom(h.ServerAddr.V6, 80)
 	h.web = labtest.Nginx(t, h.Server, size, h.v4, h.v6)

@@ -55,6 +55,12 @@ func interceptsAnything(c *tproxy.Config) bool {
 	return len(c.Forwarded.To) > 0 || len(c.Own.To) > 0 || c.KeepClientAddresses
 }
 
+// intercepts reports whether there will be something to intercept or to bring
+// back.
+func (s *setup) intercepts() bool {
+	return s.ownMark != 0 || s.intercepted(nil).KeepClientAddresses
+}
+
 // intercepted is what a setup whose listeners are bound wants intercepted.
 func (s *setup) intercepted(bound []proxy.Bound) tproxy.Config {
 	c := tproxy.Config{OwnMark: s.ownMark}

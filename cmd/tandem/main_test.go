@@ -51,7 +51,12 @@ func TestCommands(t *testing.T) {
 // end without an error. Its log is shown if the test has failed.
 func runTandem(t *testing.T, h *lab.Host, config string) *apps.Tandem {
 	t.Helper()
-	tandem := startTandem(t, h, config)
+	return endWithTest(t, h, startTandem(t, h, config))
+}
+
+// endWithTest ends tandem as runTandem does.
+func endWithTest(t *testing.T, h *lab.Host, tandem *apps.Tandem) *apps.Tandem {
+	t.Helper()
 	t.Cleanup(func() {
 		if err := tandem.Stop(); err != nil {
 			t.Error(err)
@@ -68,20 +73,26 @@ func runTandem(t *testing.T, h *lab.Host, config string) *apps.Tandem {
 
 func startTandem(t *testing.T, h *lab.Host, config string) *apps.Tandem {
 	t.Helper()
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tandem, err := apps.StartTandem(context.Background(), h, apps.TandemConfig{
-		Command: []string{program},
-		Env:     []string{asTandem + "=1", "GORACE=halt_on_error=1"},
-		Config:  "log: {level: debug}\n" + config,
-		Dir:     t.TempDir(),
-	})
+	tandem, err := apps.StartTandem(context.Background(), h, tandemConfig(t, config))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tandem
+}
+
+// tandemConfig runs the test binary as the program.
+func tandemConfig(t *testing.T, config string) apps.TandemConfig {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apps.TandemConfig{
+		Command: []string{program},
+		Env:     []string{asTandem + "=1", "GORACE=halt_on_error=1"},
+		Config:  "log: {level: debug}\n" + config,
+		Dir:     t.TempDir(),
+	}
 }
 
 // awaitLog waits for a line of the log that holds all of the words.
