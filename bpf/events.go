@@ -136,6 +136,13 @@ func (e *Events) Read(ev *Event) error {
 	return nil
 }
 
+// ErrInterrupted is what Read returns after Interrupt.
+var ErrInterrupted = ringbuf.ErrFlushed
+
+// Interrupt ends a Read that waits, or the next one that would, with
+// ErrInterrupted. Reading may go on afterwards. It may be called while Read is.
+func (e *Events) Interrupt() error { return e.reader.Flush() }
+
 // next reads a record. If it is not to wait the error is
 // os.ErrDeadlineExceeded when there is none. That may be told once more later.
 func (e *Events) next(wait bool) error {
