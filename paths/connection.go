@@ -65,7 +65,16 @@ type Subflow struct {
 	Sent     uint64        // bytes, without retransmissions
 	Acked    uint64        // bytes of them
 	Received uint64        // bytes
+
+	handle  uint64    // tells subflows apart, in actions
+	due     time.Time // of the attempt, for Waiting
+	overdue bool      // it takes too long, for Opening
+	device  int       // that it is bound to
+	heals   loss      // what it restores
 }
+
+// local is where an established subflow is.
+func (s *Subflow) local() netip.AddrPort { return netip.AddrPortFrom(s.Local, s.Port) }
 
 // Remote is an address of the peer to which subflows may be opened.
 type Remote struct {

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import (
+	"container/heap"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Adopt hands a connection over to the engine once it has been accepted or,
+// with initiator, dialed; token is that of mptcp.Status. Events that came
+// before are not lost. Adopting it again replaces its policy, and leaves the
+// subflows that it has.
+func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
+	p = p.withDefaults()
+	e.do(func() { e.adopt(token, p, initiator, time.Now()) })
+}
+
+// Forget ends what Adopt began. Say it before the connection is closed, or its
+// subflows are taken for lost.
+func (e *Engine) Forget(token uint32) {
+	e.do(func() { e.forget(token) })
+}
+
+func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
+	c := e.conn(token, now)
+	c.policy, c.adopted, c.Initiator, c.started = p, true, initiator, false
+	perSecond := rate.Limit(p.OpensPerSecond)
+	burst := max(int(p.OpensPerSecond), 1)
+	c.ours, c.theirs = rate.NewLimiter(perSecond, burst), rate.NewLimiter(perSecond, burst)
+	if err := e.settings.keep(p.Keep); err != nil {
+		e.log.Error("connections without subflows may be closed early", "error", err)
+	}
+	if !c.known() {
+		e.unknown = append(e.unknown, c)
+		e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+	}
+	for i := len(c.Subflows) - 1; i >= 0; i-- {
+		e.checkJoin(c, i, now)
+	}
+	e.start(c, now)
+	e.schedule(c)
+}
+
+// known reports whether an event told how the connection began.
+func (c *conn) known() bool { return c.First.Local.IsValid() }
+
+// start tells the manager of a connection that may have more subflows.
+func (e *Engine) start(c *conn, now time.Time) {
+	if !c.adopted || !c.fully || !c.known() || c.started || c.over {
+		return
+	}
+	c.started = true
+	c.setRemotes()
+	e.findPaths(c)
+	for _, s := range c.Subflows {
+		if s.Opened == FirstSubflow && s.State == Established && e.backup(c, s.Path) && !s.Backup && !c.policy.passive() {
+			e.setBackup(c, SetBackup{Subflow: s, Backup: true})
+		}
+	}
+	e.tell(c, now, Manager.Established)
+}
+
+// conn returns the connection with a token, a new one if there is none.
+func (e *Engine) conn(token uint32, now time.Time) *conn {
+	c := e.conns[token]
+	if c == nil {
+		c = &conn{Connection: Connection{Token: token, Begun: now}, heard: now, position: -1}
+		c.policy = Policy{}.withDefaults()
+		e.conns[token] = c
+		e.schedule(c)
+	}
+	return c
+}
+
+func (e *Engine) forget(token uint32) {
+	c := e.conns[token]
+	if c == nil {
+		return
+	}
+	delete(e.conns, token)
+	c.dropped = true
+	if c.position >= 0 {
+		heap.Remove(&e.timers, c.position)
+	}
+}
+
+// service does what is due for a connection.
+func (e *Engine) service(c *conn, now time.Time) {
+	if !c.adopted {
+		if !now.Before(c.heard.Add(adoptWithin)) {
+			e.forget(c.Token)
+		}
+		return
+	}
+	e.serviceSubflows(c, now)
+	if e.takeWakes(c, now) {
+		e.due(c, now)
+	}
+	if !c.lost.IsZero() && !c.expired && !now.Before(c.lost.Add(c.policy.Keep)) {
+		c.expired = true
+		e.counters.Expired++
+		e.notify(Notice{Time: now, Kind: NoticeExpired, Token: c.Token, Cause: c.lostBy})
+		if e.o.Expired != nil {
+			e.o.Expired(c.Token, c.lostBy)
+		}
+	}
+	e.schedule(c)
+}
+
+func (e *Engine) serviceSubflows(c *conn, now time.Time) {
+	for i := range c.Subflows {
+		switch s := &c.Subflows[i]; {
+		case s.State == Waiting && !c.queued && !c.over && !now.Before(s.due):
+			c.queued = true
+			e.ready = append(e.ready, c)
+		case s.State == Opening && !s.overdue && !now.Before(s.Since.Add(openWithin)):
+			// Its port is needed to give it up, and only the kernel knows that.
+			s.overdue = true
+			e.gap = true
+			e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+		}
+	}
+}
+
+func (e *Engine) takeWakes(c *conn, now time.Time) bool {
+	later := c.wakes[:0]
+	for _, t := range c.wakes {
+		if t.After(now) {
+			later = append(later, t)
+		}
+	}
+	some := len(later) < len(c.wakes)
+	c.wakes = later
+	return some
+}
+
+// due tells the manager that what it waited for may have come.
+func (e *Engine) due(c *conn, now time.Time) {
+	e.measure(c, now)
+	if c.watch > 0 {
+		if c.Bytes >= c.watch {
+			c.watch = 0
+		} else if e.polls {
+			c.wakes = append(c.wakes, now.Add(pollEvery))
+		}
+	}
+	if c.started {
+		e.tell(c, now, Manager.Due)
+	}
+}
+
+// measure asks the kernel how many bytes the connection has moved.
+func (e *Engine) measure(c *conn, now time.Time) {
+	bytes := c.gone
+	for i := range c.Subflows {
+		s := &c.Subflows[i]
+		if s.State != Established {
+			continue
+		}
+		seen, err := e.diag.One(s.local(), s.Remote, s.device)
+		if err == nil {
+			s.see(seen)
+		}
+		bytes += s.Acked + s.Received
+	}
+	if took := now.Sub(c.sampled).Seconds(); !c.sampled.IsZero() && took > 0 && bytes >= c.Bytes {
+		c.Rate = float64(bytes-c.Bytes) * 8 / took
+	}
+	c.Bytes, c.sampled = max(bytes, c.Bytes), now
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/bpf"
+	"github.com/tandem-gateway/tandem/mptcp/pm"
+	"github.com/tandem-gateway/tandem/paths/sockdiag"
+)
+
+// readBPF hands events to the loop. While that is busy the ring keeps them.
+func (e *Engine) readBPF() {
+	for {
+		var ev bpf.Event
+		if err := e.o.Events.Read(&ev); err != nil {
+			select {
+			case <-e.done:
+			default:
+				if !errors.Is(err, os.ErrClosed) && !errors.Is(err, bpf.ErrInterrupted) {
+					e.log.Error("no more eBPF events", "error", err)
+				}
+			}
+			return
+		}
+		select {
+		case e.fromBPF <- ev:
+		case <-e.done:
+			return
+		}
+	}
+}
+
+func (e *Engine) readPM(ctx context.Context) {
+	for {
+		ev, err := e.events.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				e.log.Error("no more events of path managers", "error", err)
+			}
+			return
+		}
+		select {
+		case e.fromPM <- ev:
+		case <-e.done:
+			return
+		}
+	}
+}
+
+func (e *Engine) readNetwork() {
+	for {
+		if err := e.net.await(); err != nil {
+			select {
+			case <-e.done:
+			default:
+				if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
+					e.log.Error("no more events of addresses and links", "error", err)
+				}
+			}
+			return
+		}
+		select {
+		case e.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// seen is what an event tells of a subflow.
+type seen struct {
+	token         uint32
+	local, remote netip.AddrPort
+	id            uint32
+	localID       uint8
+	remoteID      uint8
+	backup        bool
+	passive       bool // opened by the peer
+	either        bool // the event does not tell by whom
+	rtt           time.Duration
+	sent          uint64
+	acked         uint64
+	received      uint64
+}
+
+func (s *seen) path() Path { return Path{s.local.Addr(), s.remote} }
+
+// on writes what was seen to a subflow.
+func (s *seen) on(f *Subflow) {
+	f.Path, f.Port, f.ID, f.LocalID, f.RemoteID = s.path(), s.local.Port(), s.id, s.localID, s.remoteID
+	s.figures(f)
+}
+
+func (s *seen) figures(f *Subflow) {
+	if s.sent|s.received|s.acked != 0 {
+		f.RTT, f.Sent, f.Acked, f.Received = s.rtt, s.sent, s.acked, s.received
+	}
+}
+
+// see writes what sock_diag says to a subflow.
+func (s *Subflow) see(k sockdiag.Subflow) {
+	s.RTT, s.Sent, s.Acked, s.Received, s.device = k.RTT, k.Sent, k.Acked, k.Received, k.Interface
+	s.Backup, s.LocalID, s.RemoteID = k.Backup, k.LocalID, k.RemoteID
+}
+
+// kernelEvent takes an event of the eBPF programs.
+func (e *Engine) kernelEvent(ev *bpf.Event) {
+	now := time.Now()
+	e.counters.Events++
+	s := seen{
+		token: ev.Token, local: ev.Local, remote: ev.Remote, id: ev.Subflow, localID: uint8(max(ev.LocalID, 0)),
+		remoteID: ev.RemoteID, backup: ev.Backup, passive: ev.Passive, rtt: ev.SRTT,
+		sent: ev.BytesSent, acked: ev.BytesAcked, received: ev.BytesReceived,
+	}
+	switch ev.Kind {
+	case bpf.Gap:
+		e.lostEvents(ev.Lost)
+	case bpf.Established:
+		e.begun(&s, now)
+	case bpf.Joined:
+		e.joined(&s, now)
+	case bpf.JoinFailed:
+		e.failed(&s, causeOf(ev.Reason), ev.Error, now)
+	case bpf.SubflowClosed:
+		e.ended(&s, causeOf(ev.Reason), ev.Error, now)
+	case bpf.BytesReached:
+		if c := e.conns[ev.Token]; c != nil && c.watch > 0 {
+			c.Bytes, c.watch = max(c.Bytes, c.watch), 0
+			e.due(c, now)
+			e.schedule(c)
+		}
+	case bpf.Closed:
+		e.forget(ev.Token)
+	}
+}
+
+func causeOf(r bpf.Reason) Cause {
+	switch r {
+	case bpf.FIN:
+		return ClosedByPeer
+	case bpf.ResetReceived:
+		return ResetReceived
+	case bpf.Timeout:
+		return TimedOut
+	}
+	return ResetSent
+}
+
+// netlinkEvent takes an event of the path manager family. Where there is eBPF
+// it is the source for all that both tell.
+func (e *Engine) netlinkEvent(ev pm.Event) {
+	now := time.Now()
+	e.counters.Events++
+	only := e.o.Events == nil
+	switch ev := ev.(type) {
+	case pm.Gap:
+		e.lostEvents(0)
+	case pm.Established:
+		c := e.conn(ev.Token, now)
+		c.fully, c.denies0 = true, ev.DenyJoinID0
+		if only {
+			e.begun(&seen{token: ev.Token, local: ev.Local, remote: ev.Remote, passive: ev.ServerSide}, now)
+		}
+		e.start(c, now)
+		e.schedule(c)
+	case pm.Announced:
+		c := e.conn(ev.Token, now)
+		c.announced(Remote{ev.ID, ev.Addr})
+		e.notify(Notice{Time: now, Kind: NoticeAnnounced, Token: ev.Token, Remote: ev.Addr})
+		e.pathsChanged(c, now)
+	case pm.Removed:
+		if c := e.conns[ev.Token]; c != nil {
+			c.removed(ev.ID)
+			e.notify(Notice{Time: now, Kind: NoticeRemoved, Token: ev.Token})
+			e.pathsChanged(c, now)
+		}
+	case pm.SubflowPriority:
+		if c := e.conns[ev.Token]; c != nil {
+			if i := find(c.Subflows, ev.Local, ev.Remote); i >= 0 {
+				c.Subflows[i].Backup = ev.Backup
+				e.notify(Notice{Time: now, Kind: NoticePriority, Token: ev.Token, Subflow: c.Subflows[i]})
+			}
+		}
+	}
+	if only {
+		e.netlinkSubflow(ev, now)
+	}
+}
+
+// netlinkSubflow takes what eBPF would tell better.
+func (e *Engine) netlinkSubflow(ev pm.Event, now time.Time) {
+	of := func(p pm.Path) *seen {
+		return &seen{token: p.Token, local: p.Local, remote: p.Remote, localID: p.LocalID, remoteID: p.RemoteID, backup: p.Backup, either: true}
+	}
+	switch ev := ev.(type) {
+	case pm.Created:
+		e.begun(&seen{token: ev.Token, local: ev.Local, remote: ev.Remote, passive: ev.ServerSide}, now)
+	case pm.SubflowEstablished:
+		e.joined(of(ev.Path), now)
+	case pm.SubflowClosed:
+		c, s := e.conns[ev.Token], of(ev.Path)
+		if c != nil && find(c.Subflows, s.local, s.remote) < 0 && find(c.closing, s.local, s.remote) < 0 {
+			// It was never established, or the event has no address: seen with Linux 6.6.
+			if !s.local.Addr().IsValid() || s.local.Addr().IsUnspecified() {
+				e.lostEvents(0)
+				return
+			}
+			e.failed(s, causeOfErrno(ev.Err), ev.Err, now)
+			return
+		}
+		e.ended(s, causeOfErrno(ev.Err), ev.Err, now)
+	case pm.Closed:
+		e.forget(ev.Token)
+	}
+}
+
+func causeOfErrno(err unix.Errno) Cause {
+	switch err {
+	case 0:
+		return ClosedByPeer
+	case unix.ECONNRESET, unix.ECONNREFUSED, unix.EPIPE:
+		return ResetReceived
+	case unix.ECONNABORTED:
+		return ResetSent
+	}
+	return TimedOut
+}
+
+// lostEvents has the state of all connections asked of the kernel again.
+func (e *Engine) lostEvents(n uint64) {
+	e.counters.Gaps++
+	e.counters.LostEvents += n
+	e.gap = true
+	e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+}

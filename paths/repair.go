@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths/sockdiag"
+)
+
+// repair makes what is known of connections what the kernel says. Events that
+// were on their way meanwhile tell nothing new then.
+func (e *Engine) repair(now time.Time) {
+	unknown := slices.ContainsFunc(e.unknown, func(c *conn) bool { return !c.dropped && !c.known() })
+	e.unknown = nil
+	if !e.gap && !unknown {
+		return
+	}
+	sockets, err := e.diag.All()
+	if err != nil {
+		e.log.Error("cannot ask the kernel for subflows", "error", err)
+		e.gap = true
+		e.repairAt = now.Add(time.Second)
+		return
+	}
+	e.gap = false
+	e.counters.Repairs++
+	of := make(map[uint32][]sockdiag.Subflow)
+	for _, s := range sockets {
+		if s.State == mptcp.StateEstablished || s.State == mptcp.StateSynSent {
+			of[s.Token] = append(of[s.Token], s)
+		}
+	}
+	for token, c := range e.conns {
+		e.repairOne(c, of[token], now)
+	}
+}
+
+// repairOne does so for one connection.
+func (e *Engine) repairOne(c *conn, sockets []sockdiag.Subflow, now time.Time) {
+	if !c.adopted && len(sockets) == 0 {
+		e.forget(c.Token)
+		return
+	}
+	for _, s := range sockets {
+		c.fully = c.fully || s.Fully
+		if s.First && !c.known() {
+			c.First = Path{s.Local.Addr(), s.Remote}
+		}
+	}
+	if !c.known() && len(sockets) > 0 {
+		c.First = Path{sockets[0].Local.Addr(), sockets[0].Remote}
+	}
+	e.addMissing(c, sockets, now)
+	e.dropVanished(c, sockets, now)
+	c.count(now, Vanished)
+	e.start(c, now)
+	e.schedule(c)
+}
+
+// addMissing takes up established subflows that no event told of.
+func (e *Engine) addMissing(c *conn, sockets []sockdiag.Subflow, now time.Time) {
+	for _, k := range sockets {
+		if k.State != mptcp.StateEstablished {
+			continue
+		}
+		if i := find(c.Subflows, k.Local, k.Remote); i >= 0 {
+			c.Subflows[i].see(k)
+			continue
+		}
+		if find(c.closing, k.Local, k.Remote) >= 0 {
+			continue
+		}
+		e.counters.Repaired++
+		s := &seen{
+			token: k.Token, local: k.Local, remote: k.Remote, localID: k.LocalID, remoteID: k.RemoteID, backup: k.Backup,
+			passive: !k.Active, rtt: k.RTT, sent: k.Sent, acked: k.Acked, received: k.Received,
+		}
+		if k.First {
+			e.begun(s, now)
+		} else {
+			e.joined(s, now)
+		}
+	}
+}
+
+// dropVanished ends subflows whose end no event told, and attempts that take
+// too long.
+func (e *Engine) dropVanished(c *conn, sockets []sockdiag.Subflow, now time.Time) {
+	alive := func(s Subflow) bool {
+		return slices.ContainsFunc(sockets, func(k sockdiag.Subflow) bool { return k.Local == s.local() && k.Remote == s.Remote })
+	}
+	for i := len(c.closing) - 1; i >= 0; i-- {
+		if s := c.closing[i]; s.Port != 0 && !alive(s) {
+			e.closed(c, i, now)
+		}
+	}
+	// Managers change the list when they are told.
+	for _, s := range slices.Clone(c.Subflows) {
+		i := c.byHandle(s.handle)
+		switch {
+		case i < 0:
+		case s.State == Established && !alive(s):
+			e.counters.Repaired++
+			e.lose(c, i, Vanished, 0, now)
+		case s.State == Opening:
+			e.checkOpening(c, i, sockets, now)
+		}
+	}
+}
+
+// checkOpening finds the socket of an attempt. One without, or one that has
+// taken too long, is over.
+func (e *Engine) checkOpening(c *conn, i int, sockets []sockdiag.Subflow, now time.Time) {
+	s := c.Subflows[i]
+	k := slices.IndexFunc(sockets, func(k sockdiag.Subflow) bool {
+		return k.State == mptcp.StateSynSent && k.Local.Addr() == s.Local && k.Remote == s.Remote
+	})
+	switch {
+	case k < 0:
+		// The kernel may have just been told to open it, or it stands by now.
+		if s.overdue || now.Sub(s.Since) > repairEvery {
+			e.counters.Repaired++
+			e.notOpened(c, i, Vanished, 0, now)
+		}
+	case s.overdue:
+		// The event about its end finds nothing any more.
+		local := sockets[k].Local
+		sockets[k].State = mptcp.StateClose
+		s.Port = local.Port()
+		e.destroy(c, s)
+		e.notOpened(c, i, NotAnswered, 0, now)
+	}
+}

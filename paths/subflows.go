@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// begun: a connection exists, with its first subflow.
+func (e *Engine) begun(s *seen, now time.Time) {
+	c := e.conn(s.token, now)
+	if find(c.Subflows, s.local, s.remote) < 0 && find(c.past, s.local, s.remote) < 0 {
+		if !c.known() {
+			c.First = s.path()
+		}
+		if !c.adopted {
+			c.Initiator = !s.passive
+		}
+		f := c.add(Subflow{State: Established, Since: now, Opened: FirstSubflow, Passive: s.passive, Backup: s.backup})
+		s.on(f)
+		e.opened(c, *f, now)
+	}
+	e.start(c, now)
+	e.schedule(c)
+}
+
+// opened counts a subflow that has come to be.
+func (e *Engine) opened(c *conn, s Subflow, now time.Time) {
+	c.count(now, NoCause)
+	e.counters.Opened[s.Opened]++
+	if s.heals.Cause != NoCause {
+		e.counters.Healed[s.heals.Cause]++
+	}
+	e.notify(Notice{Time: now, Kind: NoticeOpened, Token: c.Token, Subflow: s})
+}
+
+// joined: another subflow has come to be.
+func (e *Engine) joined(s *seen, now time.Time) {
+	c := e.conn(s.token, now)
+	if find(c.Subflows, s.local, s.remote) >= 0 || find(c.closing, s.local, s.remote) >= 0 {
+		return
+	}
+	ours := s.either || !s.passive
+	if i := opening(c.closing, s.path(), Closing); ours && i >= 0 {
+		// It was not wanted any more while it was being opened.
+		s.on(&c.closing[i])
+		e.destroy(c, c.closing[i])
+		return
+	}
+	i := -1
+	if ours {
+		i = opening(c.Subflows, s.path(), Opening)
+	}
+	if i < 0 {
+		by := ByPeer
+		if !s.passive && !s.either {
+			by = Found
+		}
+		c.add(Subflow{Opened: by, Passive: by == ByPeer})
+		i = len(c.Subflows) - 1
+	}
+	f := &c.Subflows[i]
+	s.on(f)
+	f.State, f.Since, f.overdue = Established, now, false
+	f.Backup = f.Backup || s.backup
+	c.Extra++
+	e.opened(c, *f, now)
+	if !e.checkJoin(c, i, now) && c.started {
+		f := c.Subflows[i]
+		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowOpened(c, f) })
+	}
+	e.schedule(c)
+}
+
+// checkJoin closes a subflow of the peer that the policy does not take, and
+// reports whether it did.
+func (e *Engine) checkJoin(c *conn, i int, now time.Time) bool {
+	s := c.Subflows[i]
+	if !c.adopted || !s.Passive || s.State != Established || s.Opened != ByPeer || e.o.Observe {
+		return false
+	}
+	switch {
+	case c.policy.refuses(s.Remote.Addr()):
+		e.close(c, s, Forbidden, now)
+	case len(c.Subflows) > c.policy.MaxSubflows, !c.theirs.AllowN(now, 1):
+		e.close(c, s, TooMany, now)
+	default:
+		return false
+	}
+	return true
+}
+
+// failed: a subflow that this end asked for has not come to be.
+func (e *Engine) failed(s *seen, cause Cause, errno unix.Errno, now time.Time) {
+	c := e.conns[s.token]
+	if c == nil {
+		return
+	}
+	if i := opening(c.closing, s.path(), Closing); i >= 0 {
+		c.closing = append(c.closing[:i], c.closing[i+1:]...)
+		return
+	}
+	if i := opening(c.Subflows, s.path(), Opening); i >= 0 {
+		e.notOpened(c, i, cause, errno, now)
+		e.schedule(c)
+	}
+}
+
+// notOpened ends an attempt.
+func (e *Engine) notOpened(c *conn, i int, cause Cause, errno unix.Errno, now time.Time) {
+	s := c.remove(i)
+	s.Error = errno
+	c.miss(s.heals)
+	c.troubleOn(s.Path).lost(cause, 0)
+	s = c.remember(s, cause, now)
+	e.counters.Failed[cause]++
+	e.notify(Notice{Time: now, Kind: NoticeFailed, Token: c.Token, Subflow: s})
+	e.tellClosed(c, s, now)
+}
+
+func (e *Engine) tellClosed(c *conn, s Subflow, now time.Time) {
+	if c.started {
+		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowClosed(c, s) })
+	}
+}
+
+// ended: a subflow that stood has ended.
+func (e *Engine) ended(s *seen, cause Cause, errno unix.Errno, now time.Time) {
+	c := e.conns[s.token]
+	if c == nil {
+		return
+	}
+	if i := find(c.closing, s.local, s.remote); i >= 0 {
+		s.figures(&c.closing[i])
+		e.closed(c, i, now)
+	} else if i := find(c.Subflows, s.local, s.remote); i >= 0 {
+		s.figures(&c.Subflows[i])
+		e.lose(c, i, cause, errno, now)
+	}
+	e.schedule(c)
+}
+
+// closed: what this end has closed is gone.
+func (e *Engine) closed(c *conn, i int, now time.Time) {
+	s := c.closing[i]
+	c.closing = append(c.closing[:i], c.closing[i+1:]...)
+	s = c.remember(s, s.Closed, now)
+	e.counters.Closed[s.Closed]++
+	e.notify(Notice{Time: now, Kind: NoticeClosed, Token: c.Token, Subflow: s})
+}
+
+// lose records that an established subflow has ended.
+func (e *Engine) lose(c *conn, i int, cause Cause, errno unix.Errno, now time.Time) {
+	s := c.remove(i)
+	s.Error = errno
+	c.troubleOn(s.Path).lost(cause, now.Sub(s.Since))
+	if !s.Passive {
+		c.miss(loss{s.Path, cause})
+	}
+	s = c.remember(s, cause, now)
+	e.counters.Closed[cause]++
+	e.notify(Notice{Time: now, Kind: NoticeClosed, Token: c.Token, Subflow: s})
+	c.count(now, cause)
+	e.tellClosed(c, s, now)
+}
