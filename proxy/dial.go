@@ -177,19 +177,17 @@ func (d *dial) connected(a *attempt) {
 	if d.hops[0].Addresses() == nil {
 		s.server = a.addr
 	}
-	if a.mode != mptcp.ModeOff {
-		status, err := mptcp.Dialed(server.FD, a.mode)
-		s.serverMPTCP = status
-		if err == nil && !status.MPTCP {
-			s.worker.counters.Fallback[status.Reason].Add(1)
-			if a.mode == mptcp.ModeRequire {
-				err := fmt.Errorf("%w: %s", mptcp.ErrNotNegotiated, status.Reason)
-				if status.Reason == mptcp.FastOpen && d.sent <= d.spoken {
-					err = fmt.Errorf("%w: %w", ErrRetry, err) // without data in the SYN
-				}
-				d.broken(err)
-				return
+	status, err := mptcp.Dialed(server.FD, a.mode)
+	s.serverMPTCP = status
+	if a.mode != mptcp.ModeOff && err == nil && !status.MPTCP {
+		s.worker.counters.Fallback[status.Reason].Add(1)
+		if a.mode == mptcp.ModeRequire {
+			err := fmt.Errorf("%w: %s", mptcp.ErrNotNegotiated, status.Reason)
+			if status.Reason == mptcp.FastOpen && d.sent <= d.spoken {
+				err = fmt.Errorf("%w: %w", ErrRetry, err) // without data in the SYN
 			}
+			d.broken(err)
+			return
 		}
 	}
 	// The hop is there. What it has to do now is to reach the server, which
@@ -277,7 +275,7 @@ func (d *dial) done() {
 	s := d.s
 	early := s.opening.in
 	if len(d.opening) > d.spoken {
-		s.early, early = uint32(len(d.opening)-d.spoken), nil
+		s.early, early = uint16(len(d.opening)-d.spoken), nil
 	}
 	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
 	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{

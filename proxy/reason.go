@@ -27,12 +27,13 @@ const (
 	RefusedResources                 // out of descriptors, memory or ports
 	RefusedGone                      // the client left before it was served
 	RefusedShutdown                  // the proxy was stopped
+	RefusedKicked                    // the operator ended it
 	RefusedLimit                     // + policy.Reason: a limit on connections
 	numReasons         = RefusedLimit + Reason(policy.NumReasons)
 )
 
 var reasonNames = [RefusedLimit]string{
-	"source", "tcp", "handshake", "authentication", "destination", "upstream", "server", "resources", "gone", "shutdown",
+	"source", "tcp", "handshake", "authentication", "destination", "upstream", "server", "resources", "gone", "shutdown", "kicked",
 }
 
 // String is the reason as it appears in counters and logs.
@@ -73,6 +74,8 @@ func reasonOf(err error, otherwise Reason) Reason {
 		return RefusedTCP
 	case is(ErrShutdown):
 		return RefusedShutdown
+	case is(ErrKicked):
+		return RefusedKicked
 	}
 	return otherwise
 }

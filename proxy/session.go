@@ -40,7 +40,8 @@ type session struct {
 	ticket     policy.Ticket
 	prev, next *session
 	phase      phase
-	early      uint32 // bytes of the client that went with the opening of the hop
+	early      uint16 // bytes of the client that went with the opening of the hop: fewer than openingBuffer
+	number     uint32 // among those of the worker, see Server.id
 
 	// What the record will tell.
 	client, server           netip.AddrPort
@@ -58,6 +59,8 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 	s.pair.Ends[relay.Server].FD = -1
 	s.clientMPTCP = b.negotiated(fd)
 	s.opening = w.lend(s)
+	w.number++
+	s.number = w.number
 	w.link(s)
 	if s.clientMPTCP.MPTCP {
 		w.counters.ClientMPTCP.Add(1)

@@ -39,6 +39,8 @@ type worker struct {
 	openings []*opening
 	record   Record   // of the session that is ending
 	sessions *session // head of the list of all
+	number   uint32   // of the last session
+	walks    []*walk  // that are half-way through the list
 	refusing int      // sessions that are refused and have not ended yet
 	accepts  map[*binding]*acceptor
 	starving bool        // does not accept for want of descriptors
@@ -128,6 +130,9 @@ func (w *worker) link(s *session) {
 }
 
 func (w *worker) unlink(s *session) {
+	for _, k := range w.walks {
+		k.leaves(s)
+	}
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else {

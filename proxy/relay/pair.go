@@ -83,6 +83,9 @@ func (p *Pair) Moved() (up, down uint64) {
 	return p.dirs[Client].moved, p.dirs[Server].moved
 }
 
+// Last is when bytes were moved last, or an end of stream.
+func (p *Pair) Last() time.Time { return p.last }
+
 // Ready implements event.Handler.
 func (p *Pair) Ready(*event.Socket) {
 	if p.done {
