@@ -86,7 +86,7 @@ func TestCompleteFileHasEveryKey(t *testing.T) {
 // withoutDefault are the keys that are empty, 0, off or false unless given. A
 // key with another default is in defaults.go.
 var withoutDefault = []string{
-	"workers",
+	"workers", "admin.group",
 	"limits.per-source.connections", "limits.per-source.new-per-second", "limits.per-source.burst",
 	"resolver.servers", "listeners", "upstreams",
 	"listeners[].name", "listeners[].type", "listeners[].listen", "listeners[].backlog", "listeners[].ipv6-only",

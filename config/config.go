@@ -18,6 +18,9 @@ type Config struct {
 	// ended.
 	DrainTimeout time.Duration `yaml:"drain-timeout"`
 
+	// How operators see and steer a running Tandem.
+	Admin Admin `yaml:"admin"`
+
 	// How many connections there may be, over all listeners.
 	Limits Limits `yaml:"limits"`
 
@@ -45,6 +48,18 @@ type Log struct {
 
 	// One line of text, or one JSON object, per message.
 	Format LogFormat `yaml:"format"`
+}
+
+// Admin is the interface for operators. `tandem status` and other commands use
+// it. A reload does not move it.
+type Admin struct {
+	// Path of the unix socket; "" is none. Its directory is created if there is
+	// none. Whoever may write to the socket may do everything.
+	Socket string `yaml:"socket"`
+
+	// Group whose members may use the socket, besides the user that Tandem runs
+	// as; the group that Tandem runs as if not given.
+	Group string `yaml:"group"`
 }
 
 // Limits say how many connections there may be. Connections beyond them are

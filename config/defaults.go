@@ -16,10 +16,15 @@ import (
 // DirectUpstream is the name of the upstream that is always there.
 const DirectUpstream = "direct"
 
+// AdminSocket is where operators find a running Tandem unless it is told to be
+// elsewhere.
+const AdminSocket = "/run/tandem/tandem.sock"
+
 func defaults() *Config {
 	return &Config{
 		Log:          Log{Level: LogInfo, Format: LogText},
 		DrainTimeout: 30 * time.Second,
+		Admin:        Admin{Socket: AdminSocket},
 		Limits: Limits{
 			Connections: 20000,
 			Sources:     policy.DefaultMaxPrefixes,

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -136,6 +137,7 @@ func (v *validator) networkInterface(path, name string) {
 // config checks everything.
 func (v *validator) config(c *Config) {
 	ranged(v, "workers", c.Workers, 0, 1024)
+	v.admin(c.Admin)
 	v.limits(c.Limits)
 	v.timeouts("timeouts", c.Timeouts)
 	v.positive("resolver.timeout", c.Resolver.Timeout)
@@ -163,6 +165,25 @@ func (v *validator) config(c *Config) {
 	v.marks(c)
 	v.loops(c)
 	v.unused(c)
+}
+
+// admin checks what can be known of the socket without making it.
+func (v *validator) admin(a Admin) {
+	// struct sockaddr_un: with the zero at its end, and room for the name under
+	// which the socket is made before it gets its own.
+	const longest = 100
+	switch {
+	case a.Socket == "":
+		if a.Group != "" {
+			v.bad("admin.group", quote(a.Group)+" without a socket", "want admin.socket too")
+		}
+	case strings.ContainsRune(a.Socket, 0):
+		v.bad("admin.socket", quote(a.Socket), "want the path of a unix socket")
+	case !filepath.IsAbs(a.Socket) || strings.HasSuffix(a.Socket, "/"):
+		v.bad("admin.socket", quote(a.Socket), "want the whole path of a unix socket, such as "+AdminSocket)
+	case len(a.Socket) > longest:
+		v.bad("admin.socket", fmt.Sprintf("a path of %d bytes", len(a.Socket)), fmt.Sprintf("want at most %d", longest))
+	}
 }
 
 func (v *validator) limits(l Limits) {
