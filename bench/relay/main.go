@@ -13,6 +13,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -91,11 +92,10 @@ func bench(ctx context.Context, args []string) error {
 	machine := report.ThisMachine(ctx)
 	machine.Congestion = o.congestion
 	results := report.New(machine, lines...)
-	if err := measureAll(ctx, o, results); err != nil {
-		return err
-	}
+	// What was measured until an error or Ctrl-C is shown all the same.
+	err = measureAll(ctx, o, results)
 	results.Write(os.Stdout, o.about())
-	return results.Err()
+	return errors.Join(err, results.Err())
 }
 
 // absolute makes paths independent of the working directory.
