@@ -143,9 +143,9 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.Join(unavailable(err), e.release())
 	}
 	e.running.Go(func() { e.readPM(ctx) })
-	e.running.Go(e.readNetwork)
+	e.running.Go(func() { e.readNetwork(ctx) })
 	if o.Events != nil {
-		e.running.Go(e.readBPF)
+		e.running.Go(func() { e.readBPF(ctx) })
 	}
 	return e, nil
 }

@@ -4,10 +4,7 @@ package paths
 
 import (
 	"context"
-	"errors"
-	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,16 +15,12 @@ import (
 )
 
 // readBPF hands events to the loop. While that is busy the ring keeps them.
-func (e *Engine) readBPF() {
+func (e *Engine) readBPF(ctx context.Context) {
 	for {
 		var ev bpf.Event
 		if err := e.o.Events.Read(&ev); err != nil {
-			select {
-			case <-e.done:
-			default:
-				if !errors.Is(err, os.ErrClosed) && !errors.Is(err, bpf.ErrInterrupted) {
-					e.log.Error("no more eBPF events", "error", err)
-				}
+			if ctx.Err() == nil {
+				e.log.Error("no more eBPF events", "error", err)
 			}
 			return
 		}
@@ -56,15 +49,11 @@ func (e *Engine) readPM(ctx context.Context) {
 	}
 }
 
-func (e *Engine) readNetwork() {
+func (e *Engine) readNetwork(ctx context.Context) {
 	for {
 		if err := e.net.await(); err != nil {
-			select {
-			case <-e.done:
-			default:
-				if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
-					e.log.Error("no more events of addresses and links", "error", err)
-				}
+			if ctx.Err() == nil {
+				e.log.Error("no more events of addresses and links", "error", err)
 			}
 			return
 		}

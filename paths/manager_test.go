@@ -59,7 +59,7 @@ type managerTest struct {
 	want []Action
 }
 
-func begins(m Manager, c *Connection) []Action  { return m.Established(c) }
+func begins(m Manager, c *Connection) []Action       { return m.Established(c) }
 func pathsChanged(m Manager, c *Connection) []Action { return m.PathsChanged(c) }
 func due(m Manager, c *Connection) []Action          { return m.Due(c) }
 func opened(s Subflow) func(Manager, *Connection) []Action {

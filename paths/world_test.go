@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -276,4 +277,8 @@ func nft(t testing.TB, h *lab.Host, rule string) {
 func noRules(t testing.TB, h *lab.Host) {
 	t.Helper()
 	run(t, h, "nft", "flush ruleset")
+}
+
+func port(ln *net.TCPListener) string {
+	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
 }
