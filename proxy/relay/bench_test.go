@@ -77,7 +77,6 @@ func drive(b *testing.B, pairs [][2]*net.TCPConn) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer f.Close()
 			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		}
 	}
@@ -91,6 +90,14 @@ func drive(b *testing.B, pairs [][2]*net.TCPConn) {
 	}
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
+	}
+	// Were they open here as well, each of their events would wake this
+	// process up.
+	for i, p := range pairs {
+		for j, c := range p {
+			c.Close()
+			cmd.ExtraFiles[2*i+j].Close()
+		}
 	}
 	defer cmd.Wait()
 	defer stop.Close()

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		peers(n)
 		return
 	}
+	relaytest.Limits(25, 12)
 	goleak.VerifyTestMain(m)
 }
 

@@ -10,9 +10,11 @@ package relaytest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -88,7 +90,19 @@ type Joiner interface {
 	Join(Request) (*Conn, error)
 }
 
-// Run runs the suite over every pair of transports.
+// Limits bounds the suite from a TestMain, unless its flags say otherwise on
+// the command line: how many cases each property is tried on (-rapid.checks),
+// and how many tests run at once (-parallel). Most of them wait most of the
+// time, so that there may be more than processors.
+func Limits(cases, parallel int) {
+	for name, value := range map[string]int{"rapid.checks": cases, "test.parallel": parallel} {
+		if err := flag.Set(name, strconv.Itoa(value)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// Run runs the suite over every pair of transports. The tests run in parallel.
 func Run(t *testing.T, j Joiner) {
 	for _, legs := range AllLegs {
 		t.Run(legs.String(), func(t *testing.T) {
@@ -99,20 +113,30 @@ func Run(t *testing.T, j Joiner) {
 				}
 			}
 			s := &suite{joiner: j, legs: legs}
-			t.Run("Bulk", s.bulk)
-			t.Run("Ahead", s.ahead)
-			t.Run("Messages", s.messages)
-			t.Run("Empty", s.empty)
-			t.Run("HalfClose", s.halfClose)
-			t.Run("SimultaneousClose", s.simultaneousClose)
-			t.Run("RandomStreams", s.randomStreams)
-			t.Run("Reset", s.reset)
-			t.Run("RandomResets", s.randomResets)
-			t.Run("BackPressure", s.backPressure)
-			t.Run("IdleTimeout", s.idleTimeout)
-			t.Run("HalfClosedTimeout", s.halfClosedTimeout)
-			t.Run("ActivityDefersTimeouts", s.activity)
-			t.Run("Abort", s.abort)
+			for _, test := range []struct {
+				name string
+				run  func(*testing.T)
+			}{
+				{"Bulk", s.bulk},
+				{"Ahead", s.ahead},
+				{"Messages", s.messages},
+				{"Empty", s.empty},
+				{"HalfClose", s.halfClose},
+				{"SimultaneousClose", s.simultaneousClose},
+				{"RandomStreams", s.randomStreams},
+				{"Reset", s.reset},
+				{"RandomResets", s.randomResets},
+				{"BackPressure", s.backPressure},
+				{"IdleTimeout", s.idleTimeout},
+				{"HalfClosedTimeout", s.halfClosedTimeout},
+				{"ActivityDefersTimeouts", s.activity},
+				{"Abort", s.abort},
+			} {
+				t.Run(test.name, func(t *testing.T) {
+					t.Parallel()
+					test.run(t)
+				})
+			}
 		})
 	}
 }
