@@ -14,6 +14,9 @@ import (
 	"github.com/tandem-gateway/tandem/bench/relay/report"
 )
 
+// holdTime bounds the time that one relay takes.
+const holdTime = time.Minute
+
 // tunnels runs a scenario of idle tunnels, once with each relay, which is
 // started for it: what it has allocated before would hide what it needs.
 func (t *trial) tunnels(ctx context.Context) error {
@@ -37,6 +40,9 @@ func (t *trial) holdOne(ctx context.Context, c *contestant) (err error) {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("took longer than %v", holdTime)
+	}
 	if err != nil {
 		t.fail(c, 0, err)
 		return nil
@@ -52,7 +58,7 @@ func (t *trial) holdOne(ctx context.Context, c *contestant) (err error) {
 
 // hold opens the tunnels and measures.
 func (t *trial) hold(ctx context.Context, c *contestant) (*report.Held, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
 	held := &report.Held{Wanted: t.options.tunnels}
 	// It may still be busy with the probe that found it listening.
@@ -72,6 +78,9 @@ func (t *trial) hold(ctx context.Context, c *contestant) (*report.Held, error) {
 	}
 	defer client.close()
 	r, err := client.read()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -110,6 +110,10 @@ func (r *Report) writeTunnels(t io.Writer, s *Scenario) {
 				fmt.Fprintf(t, "-\t\t\t\t\t\t%s\n", notes([]Sample{sample}))
 				continue
 			}
+			if !h.Survived {
+				fmt.Fprintf(t, "%d\t\t\t\t\t\t%s\n", h.Opened, notes([]Sample{sample}))
+				continue
+			}
 			next := "failed"
 			if h.Next > 0 {
 				next = fmt.Sprintf("%.1f", h.Next.Seconds()*1e3)
