@@ -18,6 +18,7 @@ const wary = aggregator + "    convert: {cookies: required}\n"
 // TestCookies proves the CPE's address to an aggregator that demands it, once,
 // and once more when the aggregator has forgotten its secret.
 func TestCookies(t *testing.T) {
+	t.Parallel()
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 100_000, "drain-timeout: 0s\n"+aggregator, cpe)
 	if err := h.aggregator.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ upstreams:
 // TestFailover uses the second aggregator while the first is dead, and does
 // without any, or refuses clients, while both are.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	h := &home{HybridHome: labtest.HybridHome(t, lab.HybridHomeSpec{})}
 	h.v4 = netip.AddrPortFrom(h.ServerAddr.V4, 80)
 	h.web = labtest.Nginx(t, h.Server, 100_000, h.v4)

@@ -36,6 +36,7 @@ func carriesRequest(s pcap.Segment, server netip.AddrPort) bool {
 // TestZeroRTT shows that the SYN to the aggregator carries request and first
 // bytes, and that the server has both before anything else of the CPE arrives.
 func TestZeroRTT(t *testing.T) {
+	t.Parallel()
 	const hasty = "drain-timeout: 0s\n" // the last connection is not to end
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 1_000_000, hasty+aggregator, hasty+patientCPE)
 	fetch(t, h.Client, h.web, h.v4) // for the cookie
@@ -70,6 +71,7 @@ func TestZeroRTT(t *testing.T) {
 // TestDataInSYNsDropped works on an access network that drops SYNs with data,
 // and does without them after the first.
 func TestDataInSYNsDropped(t *testing.T) {
+	t.Parallel()
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 1_000_000, aggregator, patientCPE)
 	fetch(t, h.Client, h.web, h.v4) // for the cookie
 	// No headers of IPv4 and TCP are longer than 80 bytes.

@@ -17,6 +17,7 @@ import (
 // TestOutOfFiles lets the program run out of descriptors: tunnels live on, new
 // clients wait, and are served as soon as others have left.
 func TestOutOfFiles(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("prlimit"); err != nil {
 		t.Skip(err)
 	}

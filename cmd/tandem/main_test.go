@@ -103,18 +103,7 @@ func awaitLog(t *testing.T, tandem *apps.Tandem, words ...string) {
 	})
 }
 
-func logged(tandem *apps.Tandem, words ...string) bool {
-lines:
-	for line := range strings.Lines(tandem.Log.String()) {
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue lines
-			}
-		}
-		return true
-	}
-	return false
-}
+func logged(tandem *apps.Tandem, words ...string) bool { return countLogged(tandem, words...) > 0 }
 
 // fetch downloads the file of a web server with curl and checks it.
 func fetch(t *testing.T, h *lab.Host, web *apps.Nginx, addr netip.AddrPort, args ...string) apps.CurlResult {

@@ -24,6 +24,7 @@ var bothServers = socksServer + strings.TrimPrefix(aggregator, "\nlisteners:\n")
 // TestDeniedDestinations asks for what clients may not reach unless somebody
 // has allowed it.
 func TestDeniedDestinations(t *testing.T) {
+	t.Parallel()
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
 	tandem := runTandem(t, tp.Aggregator, bothServers)
 	dialer := converter.NewDialer(converter.DialerConfig{AllowLoopback: true})
@@ -70,6 +71,7 @@ func expectSOCKSCode(t *testing.T, r apps.CurlResult, code byte) {
 
 // TestSOCKSReplies shows stock clients why a server cannot be reached.
 func TestSOCKSReplies(t *testing.T) {
+	t.Parallel()
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
 	runTandem(t, tp.Aggregator, socksServer)
 	for _, c := range []struct {
@@ -88,6 +90,7 @@ func TestSOCKSReplies(t *testing.T) {
 
 // TestStrangers resets clients from outside of allow-from.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
 	tandem := runTandem(t, tp.Aggregator, bothServers)
 	for _, address := range []string{"192.0.2.1:1080", "192.0.2.1:8803"} {

@@ -27,6 +27,7 @@ upstreams:
 // TestRedirect intercepts what programs of the CPE itself do, and nothing that
 // tandem does: it would meet itself again.
 func TestRedirect(t *testing.T) {
+	t.Parallel()
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 300_000, aggregator, redirect)
 	h.fetchOwn(t, "upstream=hag/192.0.2.1:8803")
 	for _, server := range []string{"server=203.0.113.80:80", "server=[2001:db8:c::80]:80"} {

@@ -75,6 +75,7 @@ func bannerLine(t *testing.T, tandem *apps.Tandem, name string) string {
 
 // TestWithoutRights serves what needs no rights, and says what is missing.
 func TestWithoutRights(t *testing.T) {
+	t.Parallel()
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
 	server := netip.AddrPortFrom(tp.ServerAddr.V4, 80)
 	web := labtest.Nginx(t, tp.Server, 1_000_000, server)
@@ -102,6 +103,7 @@ func TestWithoutRights(t *testing.T) {
 
 // TestInterceptionWithoutRights cannot work, and says why.
 func TestInterceptionWithoutRights(t *testing.T) {
+	t.Parallel()
 	l := labtest.New(t)
 	host, err := l.Host("cpe")
 	if err != nil {
@@ -125,6 +127,7 @@ func TestInterceptionWithoutRights(t *testing.T) {
 
 // TestWithoutMPTCP works over TCP where the kernel has MPTCP switched off.
 func TestWithoutMPTCP(t *testing.T) {
+	t.Parallel()
 	h := &home{HybridHome: labtest.HybridHome(t, lab.HybridHomeSpec{})}
 	h.v4, h.v6 = netip.AddrPortFrom(h.ServerAddr.V4, 80), netip.AddrPortFrom(h.ServerAddr.V6, 80)
 	h.web = labtest.Nginx(t, h.Server, 1_000_000, h.v4, h.v6)

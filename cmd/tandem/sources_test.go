@@ -19,6 +19,7 @@ func through(direct string) string {
 // TestSourceAddresses looks at the addresses that servers see behind the
 // aggregator.
 func TestSourceAddresses(t *testing.T) {
+	t.Parallel()
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 100_000, aggregator, cpe)
 	h.expectSource(t, h.v4, h.CoreAddr.V4)
 	h.expectSource(t, h.v6, h.CoreAddr.V6)
@@ -79,6 +80,7 @@ func requests(t *testing.T, web *apps.Nginx) []apps.Request {
 
 // TestProxyProtocol tells the server of the aggregator's client.
 func TestProxyProtocol(t *testing.T) {
+	t.Parallel()
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 1000, through("proxy-protocol: true"), cpe)
 	v4, v6 := netip.AddrPortFrom(h.v4.Addr(), 8080), netip.AddrPortFrom(h.v6.Addr(), 8080)
 	web := labtest.NginxWith(t, h.Server, apps.NginxConfig{Listen: []netip.AddrPort{v4, v6}, Size: 100_000, ProxyProtocol: true})

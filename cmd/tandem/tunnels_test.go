@@ -20,6 +20,7 @@ import (
 
 // TestIdleTunnel is silent for longer than a handshake may take.
 func TestIdleTunnel(t *testing.T) {
+	t.Parallel()
 	const brief = "timeouts: {handshake: 500ms, connect: 500ms, first-data: 0s}\n"
 	h := newHomeWith(t, lab.HybridHomeSpec{}, 1000, brief+aggregator, brief+cpe)
 	echo(t, h.Server, "203.0.113.80:7")
