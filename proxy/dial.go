@@ -179,6 +179,7 @@ func (d *dial) connected(a *attempt) {
 	}
 	status, err := mptcp.Dialed(server.FD, a.mode)
 	s.serverMPTCP = status
+	s.adopt(status, s.listener.ServerPaths, true)
 	if a.mode != mptcp.ModeOff && err == nil && !status.MPTCP {
 		s.worker.counters.Fallback[status.Reason].Add(1)
 		if a.mode == mptcp.ModeRequire {
@@ -327,6 +328,7 @@ func (d *dial) failed(err error) {
 	s, hop := d.s, d.hops[0]
 	d.race.stop()
 	s.worker.loop.Close(&s.pair.Ends[relay.Server])
+	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	late := s.opening.late()
 	if errors.Is(err, ErrRetry) {
 		if d.retries < maxRetries && !late {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
@@ -33,6 +34,9 @@ type Listener struct {
 	Sources      *policy.Sources
 	Destinations *policy.Destinations // nil: everywhere
 	Timeouts     Timeouts
+	// ClientPaths and ServerPaths are how the subflows of MPTCP connections
+	// with clients and with servers or hops are managed; nil: not by us.
+	ClientPaths, ServerPaths *paths.Policy
 	// FirstDataWait is how long a client whose request needs no bytes (an
 	// intercepted connection) is given to send its first ones, so that they
 	// can ride in the SYN of the next leg.

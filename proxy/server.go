@@ -27,6 +27,7 @@ type Options struct {
 	Limiter  *policy.Limiter   // nil: no limits
 	Recorder Recorder          // nil: none
 	SYNACKs  SYNACKs           // nil: unknown
+	Paths    Paths             // nil: the path manager of the kernel alone
 	Log      *slog.Logger      // nil: slog.Default
 }
 

@@ -64,6 +64,7 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 	w.link(s)
 	if s.clientMPTCP.MPTCP {
 		w.counters.ClientMPTCP.Add(1)
+		s.adopt(s.clientMPTCP, l.ClientPaths, false)
 	}
 	s.admit()
 	if s.phase == closed {
@@ -174,6 +175,8 @@ func (s *session) finished(err error, up, down uint64) {
 	w := s.worker
 	s.settle()
 	s.ticket.Release()
+	s.forget(s.clientMPTCP, s.listener.ClientPaths)
+	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	w.counters.Up.Add(up)
 	w.counters.Down.Add(down)
 	if r := w.server.opts.Recorder; r != nil {
