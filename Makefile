@@ -10,7 +10,7 @@ GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
 # Debian packages: what the tests run for real, and the peers of the benchmarks.
 TEST_PACKAGES  := curl iproute2 nftables nginx-light tcpdump
-BENCH_PACKAGES := haproxy libnginx-mod-stream microsocks dante-server
+BENCH_PACKAGES := haproxy libnginx-mod-stream microsocks dante-server mptcpize
 
 export CGO_ENABLED ?= 1
 
@@ -56,6 +56,7 @@ demo: deps build ## a home with two access links in network namespaces, one of w
 .PHONY: bench-relay
 bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, sing-box, xray (needs root)
 	@deploy/install-packages $(BENCH_PACKAGES)
+	GO=$(GO) bench/peers/build bin/peers
 	$(GO) run ./bench/relay -tandem $(BIN) $(BENCHFLAGS)
 
 .PHONY: generate
