@@ -26,7 +26,9 @@ func (e *Engine) Forget(token uint32) {
 
 func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	c := e.conn(token, now)
+	e.opening -= c.opener()
 	c.policy, c.adopted, c.Initiator, c.started = p, true, initiator, false
+	e.opening += c.opener()
 	perSecond := rate.Limit(p.OpensPerSecond)
 	burst := max(int(p.OpensPerSecond), 1)
 	c.ours, c.theirs = rate.NewLimiter(perSecond, burst), rate.NewLimiter(perSecond, burst)
@@ -42,6 +44,17 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	}
 	e.start(c, now)
 	e.schedule(c)
+}
+
+// opens reports whether this end may open subflows.
+func (c *conn) opens() bool { return c.adopted && c.Initiator && !c.policy.passive() }
+
+// opener counts a connection that opens.
+func (c *conn) opener() int {
+	if c.opens() {
+		return 1
+	}
+	return 0
 }
 
 // known reports whether an event told how the connection began.
@@ -82,6 +95,7 @@ func (e *Engine) forget(token uint32) {
 	}
 	delete(e.conns, token)
 	c.dropped = true
+	e.opening -= c.opener()
 	if c.position >= 0 {
 		heap.Remove(&e.timers, c.position)
 	}

@@ -16,7 +16,6 @@ const (
 // trouble is what became of the subflows of a connection on one path.
 type trouble struct {
 	failures int   // in a row
-	missing  int   // that were lost and are not restored
 	cause    Cause // of the last loss
 }
 

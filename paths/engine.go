@@ -25,7 +25,7 @@ const (
 	// adoptWithin is how long an event may precede Adopt.
 	adoptWithin = time.Minute
 	// openWithin is how long a subflow may take to be opened: three SYNs.
-	openWithin = 8 * time.Second
+	openWithin = 5 * time.Second
 	// readEvery bounds how often addresses and routes are asked for, repairEvery
 	// and watchEvery how often all sockets are walked. The first time waits for
 	// a fifth of it, since causes seldom come alone.
@@ -56,6 +56,10 @@ type Options struct {
 	// OpensPerSecond limits how many subflows are opened for all connections
 	// together; 0 is DefaultAllOpens. They take turns.
 	OpensPerSecond float64
+	// StallAfter is how long a subflow may wait for an acknowledgement while
+	// another one of the connection works, until it is opened anew; 0 is
+	// DefaultStallAfter. All sockets are walked three times within that.
+	StallAfter time.Duration
 	// Expired is called when a connection has been without subflows for its
 	// Policy.Keep; last is why the last one ended. The owner closes it, and
 	// says Forget. It must not block.
@@ -107,6 +111,8 @@ type Engine struct {
 
 	readAt, repairAt, watchAt       time.Time // when to; zero is never
 	lastRead, lastRepair, lastWatch time.Time
+	auditAt                         time.Time // when to look for what stalls
+	opening                         int       // connections for which this end opens subflows
 }
 
 // New starts an engine. Unless Options.Observe is set, connections that are
@@ -118,6 +124,7 @@ type Engine struct {
 // Linux 5.19 and CAP_NET_ADMIN are needed.
 func New(o Options) (*Engine, error) {
 	o.Buffer = cmp.Or(o.Buffer, 4<<20)
+	o.StallAfter = cmp.Or(o.StallAfter, DefaultStallAfter)
 	o.OpensPerSecond = cmp.Or(o.OpensPerSecond, DefaultAllOpens)
 	e := &Engine{
 		o: o, log: o.Log,
@@ -263,6 +270,12 @@ func (e *Engine) advance(now time.Time) time.Time {
 		e.networkChanged(now)
 		e.lastRead = time.Now()
 	}
+	if due(e.auditAt) {
+		e.auditAt, e.gap, e.repairAt = time.Time{}, true, now
+	}
+	if e.opening > 0 && e.auditAt.IsZero() && !e.o.Observe {
+		e.auditAt = now.Add(e.o.StallAfter / 3)
+	}
 	if due(e.repairAt) {
 		e.repairAt = time.Time{}
 		e.repair(now)
@@ -278,7 +291,7 @@ func (e *Engine) advance(now time.Time) time.Time {
 		e.lastWatch = time.Now()
 	}
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{e.readAt, e.repairAt, e.watchAt, idle} {
+	for _, t := range []time.Time{e.readAt, e.repairAt, e.auditAt, e.watchAt, idle} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}

@@ -119,13 +119,8 @@ func (e *Engine) openReady(now time.Time) time.Time {
 			e.leaveQueue(c)
 			continue
 		}
-		if !e.all.AllowN(now, 1) {
+		if wait := e.limit(c, now); wait > 0 {
 			e.counters.Delayed++
-			return now.Add(time.Duration(float64(time.Second) / e.o.OpensPerSecond))
-		}
-		if !c.ours.AllowN(now, 1) {
-			e.counters.Delayed++
-			wait := time.Duration(float64(time.Second) / c.policy.OpensPerSecond)
 			for j := range c.Subflows {
 				if s := &c.Subflows[j]; s.State == Waiting && !s.due.After(now) {
 					s.due = now.Add(wait)
@@ -134,10 +129,23 @@ func (e *Engine) openReady(now time.Time) time.Time {
 			e.leaveQueue(c)
 			continue
 		}
+		if !e.all.AllowN(now, 1) {
+			e.counters.Delayed++
+			return now.Add(time.Duration(float64(time.Second) / e.o.OpensPerSecond))
+		}
+		c.ours.AllowN(now, 1)
 		e.create(c, i, now)
 		e.ready = append(e.ready[1:], c)
 	}
 	return now
+}
+
+// limit is how long a connection has to wait for its own limit.
+func (e *Engine) limit(c *conn, now time.Time) time.Duration {
+	if missing := 1 - c.ours.TokensAt(now); missing > 0 {
+		return max(time.Duration(missing/c.policy.OpensPerSecond*float64(time.Second)), time.Millisecond)
+	}
+	return 0
 }
 
 func (e *Engine) leaveQueue(c *conn) {

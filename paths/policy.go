@@ -15,6 +15,7 @@ const (
 	DefaultOpensPerSecond = 10
 	DefaultKeep           = time.Minute
 	DefaultAllOpens       = 500 // per second
+	DefaultStallAfter     = 15 * time.Second
 )
 
 // Policy is what applies to a connection, from Adopt on. It must not be changed

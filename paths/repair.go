@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/paths/sockdiag"
 )
@@ -55,6 +57,7 @@ func (e *Engine) repairOne(c *conn, sockets []sockdiag.Subflow, now time.Time) {
 	}
 	e.addMissing(c, sockets, now)
 	e.dropVanished(c, sockets, now)
+	e.dropStalled(c, sockets, now)
 	c.count(now, Vanished)
 	e.start(c, now)
 	e.schedule(c)
@@ -93,8 +96,11 @@ func (e *Engine) dropVanished(c *conn, sockets []sockdiag.Subflow, now time.Time
 		return slices.ContainsFunc(sockets, func(k sockdiag.Subflow) bool { return k.Local == s.local() && k.Remote == s.Remote })
 	}
 	for i := len(c.closing) - 1; i >= 0; i-- {
-		if s := c.closing[i]; s.Port != 0 && !alive(s) {
+		switch s := c.closing[i]; {
+		case s.Port != 0 && !alive(s):
 			e.closed(c, i, now)
+		case s.Port == 0 && connecting(sockets, s.Path) < 0 && now.Sub(s.Since) > repairEvery:
+			c.closing = slices.Delete(c.closing, i, i+1)
 		}
 	}
 	// Managers change the list when they are told.
@@ -115,9 +121,7 @@ func (e *Engine) dropVanished(c *conn, sockets []sockdiag.Subflow, now time.Time
 // taken too long, is over.
 func (e *Engine) checkOpening(c *conn, i int, sockets []sockdiag.Subflow, now time.Time) {
 	s := c.Subflows[i]
-	k := slices.IndexFunc(sockets, func(k sockdiag.Subflow) bool {
-		return k.State == mptcp.StateSynSent && k.Local.Addr() == s.Local && k.Remote == s.Remote
-	})
+	k := connecting(sockets, s.Path)
 	switch {
 	case k < 0:
 		// The kernel may have just been told to open it, or it stands by now.
@@ -132,5 +136,37 @@ func (e *Engine) checkOpening(c *conn, i int, sockets []sockdiag.Subflow, now ti
 		s.Port = local.Port()
 		e.destroy(c, s)
 		e.notOpened(c, i, NotAnswered, 0, now)
+	}
+}
+
+// connecting returns the index of a socket that is being connected on a path,
+// or -1.
+func connecting(sockets []sockdiag.Subflow, p Path) int {
+	return slices.IndexFunc(sockets, func(k sockdiag.Subflow) bool {
+		return k.State == mptcp.StateSynSent && k.Local.Addr() == p.Local && k.Remote == p.Remote
+	})
+}
+
+// dropStalled closes subflows on which the peer has acknowledged nothing for
+// long, though there is something to, so that they are opened anew. TCP would
+// go on for a quarter of an hour. The last one that works, or may, stays.
+func (e *Engine) dropStalled(c *conn, sockets []sockdiag.Subflow, now time.Time) {
+	if !c.started || !c.opens() {
+		return
+	}
+	stalled := func(s Subflow) bool {
+		return slices.ContainsFunc(sockets, func(k sockdiag.Subflow) bool {
+			return k.Local == s.local() && k.Remote == s.Remote && k.Unacked > 0 && k.LastAck >= e.o.StallAfter
+		})
+	}
+	works := func(s Subflow) bool { return s.State == Established && !stalled(s) }
+	if !slices.ContainsFunc(c.Subflows, works) {
+		return
+	}
+	for _, s := range slices.Clone(c.Subflows) {
+		if i := c.byHandle(s.handle); i >= 0 && s.State == Established && stalled(s) {
+			e.destroy(c, s)
+			e.lose(c, i, TimedOut, unix.ETIMEDOUT, now)
+		}
 	}
 }

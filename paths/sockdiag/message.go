@@ -132,6 +132,8 @@ func (s *Subflow) tcpInfo(b []byte) {
 		return binary.NativeEndian.Uint64(b[at:])
 	}
 	if len(b) >= 72 {
+		s.Unacked = binary.NativeEndian.Uint32(b[24:])
+		s.LastAck = time.Duration(binary.NativeEndian.Uint32(b[56:])) * time.Millisecond
 		s.RTT = time.Duration(binary.NativeEndian.Uint32(b[68:])) * time.Microsecond
 	}
 	s.Acked, s.Received = u64(120), u64(128)

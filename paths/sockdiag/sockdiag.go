@@ -40,6 +40,8 @@ type Subflow struct {
 	Sent      uint64        // bytes, without retransmissions
 	Acked     uint64        // bytes of them
 	Received  uint64        // bytes
+	Unacked   uint32        // segments
+	LastAck   time.Duration // since the peer acknowledged something
 }
 
 // Conn asks one network namespace. It may be used by several goroutines at once.
