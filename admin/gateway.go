@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Gateway is what a Server answers for. Its methods may be called at the same
+// time.
+type Gateway interface {
+	Status() Status
+	// Connections yields those that have not ended; each is valid until the
+	// next.
+	Connections() iter.Seq[*Connection]
+	// Kick ends a connection and reports whether there was one.
+	Kick(id uint64) bool
+	// Reload reads the configuration again. On an error the one from before
+	// stays in force.
+	Reload() (Reloaded, error)
+	LogLevel() string
+	// SetLogLevel changes the level until the next reload.
+	SetLogLevel(level string) error
+	// Drain stops to accept and ends the process when all connections have
+	// ended, or after a time. Zero is the configured one.
+	Drain(timeout time.Duration) Drain
+	// Alive returns an error unless everything that has to run does.
+	Alive(ctx context.Context) error
+	// Ready returns an error unless new connections are served.
+	Ready() error
+}
+
+// PathSource knows the subflows of MPTCP connections.
+type PathSource interface {
+	// Paths yields the connections of this process with their subflows; each
+	// is valid until the next.
+	Paths() iter.Seq[*Paths]
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+)
+
+// list writes a JSON object whose first key is a list, an item at a time: there
+// may be very many, and one that reads slowly must not pile them up.
+type list struct {
+	w       *bufio.Writer
+	json    *json.Encoder
+	control *http.ResponseController
+	n       int
+}
+
+// beginList begins an object with a list under a key.
+func beginList(w http.ResponseWriter, key string) *list {
+	w.Header().Set("Content-Type", jsonType)
+	l := &list{w: bufio.NewWriterSize(w, 32<<10), control: http.NewResponseController(w)}
+	l.json = json.NewEncoder(l.w)
+	_, _ = io.WriteString(l.w, `{"`+key+`":[`)
+	return l
+}
+
+// add writes an item. Errors are those of the reader, who has gone.
+func (l *list) add(item any) error {
+	if l.n%256 == 0 {
+		if err := l.control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+			return err
+		}
+	}
+	if l.n++; l.n > 1 {
+		if err := l.w.WriteByte(','); err != nil {
+			return err
+		}
+	}
+	return l.json.Encode(item)
+}
+
+// end writes what follows the list.
+func (l *list) end(rest string) error {
+	_, _ = io.WriteString(l.w, "]"+rest+"}\n")
+	return l.w.Flush()
+}
+
+func (s *Server) connections(w http.ResponseWriter, r *http.Request) error {
+	f, err := parseFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	out, more := beginList(w, "connections"), false
+	for c := range s.o.Gateway.Connections() {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
+		if !f.matches(c) {
+			continue
+		}
+		if more = f.Limit > 0 && out.n == f.Limit; more {
+			break
+		}
+		if err := out.add(c); err != nil {
+			return err
+		}
+	}
+	if more {
+		return out.end(`,"more":true`)
+	}
+	return out.end(`,"more":false`)
+}
+
+func (s *Server) paths(w http.ResponseWriter, r *http.Request) error {
+	if s.o.Paths == nil {
+		return &Error{"nobody watches the subflows of connections here", "", http.StatusNotImplemented}
+	}
+	out := beginList(w, "connections")
+	for p := range s.o.Paths.Paths() {
+		if err := r.Context().Err(); err != nil {
+			return err
+		}
+		if err := out.add(p); err != nil {
+			return err
+		}
+	}
+	return out.end("")
+}
+
+// readList is the reverse: it visits the items of the list under the first key
+// and returns the object's decoder at what follows.
+func readList[T any](in *json.Decoder, visit func(*T) error) error {
+	for range 3 { // {, the key, [
+		if _, err := in.Token(); err != nil {
+			return err
+		}
+	}
+	for in.More() {
+		item := new(T)
+		if err := in.Decode(item); err != nil {
+			return err
+		}
+		if err := visit(item); err != nil {
+			return err
+		}
+	}
+	_, err := in.Token() // ]
+	return err
+}

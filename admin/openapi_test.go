@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+//go:generate go test . -run "^TestOpenAPIIsGenerated$" -update
+
+import (
+	"encoding/json"
+	"flag"
+	"net/http"
+	"net/netip"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/invopop/jsonschema"
+)
+
+var update = flag.Bool("update", false, "rewrite openapi.json")
+
+func TestOpenAPIIsGenerated(t *testing.T) {
+	want := document(t)
+	if *update {
+		if err := os.WriteFile("openapi.json", []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if d := cmp.Diff(string(openAPI), want); d != "" {
+		t.Errorf("openapi.json is not what it should be; run go generate ./admin (-file +generated):\n%s", d)
+	}
+}
+
+type object = map[string]any
+
+// document is the OpenAPI document of all routes.
+func document(t *testing.T) string {
+	t.Helper()
+	schemas, paths := object{}, object{}
+	texts := map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[netip.AddrPort](): {Type: "string", Examples: []any{"192.0.2.1:1080", "[2001:db8::1]:1080"}},
+		reflect.TypeFor[Token]():          {Type: "string", Pattern: "^[0-9a-f]{8}$"},
+	}
+	reflector := &jsonschema.Reflector{
+		Anonymous: true, AllowAdditionalProperties: true,
+		Mapper: func(of reflect.Type) *jsonschema.Schema {
+			if s := texts[of]; s != nil {
+				own := *s
+				return &own
+			}
+			return nil
+		},
+	}
+	if err := reflector.AddGoComments("github.com/tandem-gateway/tandem/admin", "./"); err != nil {
+		t.Fatal(err)
+	}
+	// content describes a body, whose schema goes to those of all.
+	content := func(value any) object {
+		if value == nil {
+			return object{"application/json": object{}}
+		}
+		for name, s := range reflector.Reflect(value).Definitions {
+			schemas[name] = s
+		}
+		name := reflect.TypeOf(value).Name()
+		return object{"application/json": object{"schema": object{"$ref": "#/components/schemas/" + name}}}
+	}
+	for _, r := range routes {
+		operation := object{"summary": r.summary, "operationId": operationID(r)}
+		var parameters []object
+		for _, name := range regexp.MustCompile(`{(\w+)}`).FindAllStringSubmatch(r.path, -1) {
+			parameters = append(parameters, object{"name": name[1], "in": "path", "required": true, "schema": object{"type": "integer"}})
+		}
+		for _, p := range r.parameters {
+			parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.about, "schema": object{"type": p.kind}})
+		}
+		if parameters != nil {
+			operation["parameters"] = parameters
+		}
+		if r.body != nil {
+			operation["requestBody"] = object{"required": true, "content": content(r.body)}
+		}
+		responses := object{"default": object{"description": "It failed", "content": content(Error{})}}
+		if r.method == http.MethodDelete {
+			responses["204"] = object{"description": "Done"}
+		} else {
+			responses["200"] = object{"description": "Done", "content": content(r.answer)}
+		}
+		for _, status := range r.errors {
+			responses[strconv.Itoa(status)] = object{"description": http.StatusText(status), "content": content(Error{})}
+		}
+		operation["responses"] = responses
+		of, _ := paths[r.path].(object)
+		if of == nil {
+			of = object{}
+			paths[r.path] = of
+		}
+		of[strings.ToLower(r.method)] = operation
+	}
+	out, err := json.MarshalIndent(object{
+		"openapi": "3.1.0",
+		"info": object{
+			"title": "Tandem", "version": "1",
+			"description": "HTTP over the unix socket of a running Tandem, /run/tandem/tandem.sock unless configured otherwise.",
+			"license":     object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
+		},
+		"servers":    []object{{"url": "http://tandem", "description": "any name will do: the socket leads to one Tandem"}},
+		"paths":      paths,
+		"components": object{"schemas": schemas},
+	}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer("#/$defs/", "#/components/schemas/", `\n`, " ").Replace(string(out)) + "\n"
+}
+
+// operationID is how generated clients call a route.
+func operationID(r route) string {
+	words := regexp.MustCompile(`[/{}.-]+`).Split(strings.TrimPrefix(r.path, "/v1"), -1)
+	return strings.ToLower(r.method) + strings.Join(words, "_")
+}
+
+// TestOpenAPI reads the document as those who get it do, and checks it against
+// what is served.
+func TestOpenAPI(t *testing.T) {
+	s, c := serve(t, &gateway{})
+	var got struct {
+		Paths map[string]map[string]struct {
+			OperationID string
+			Responses   map[string]any
+		}
+		Components struct{ Schemas map[string]jsonschema.Schema }
+	}
+	r, err := c.http.Get("http://tandem/v1/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	served, ids := map[string]bool{}, map[string]bool{}
+	for _, rt := range routes {
+		served[rt.method+" "+rt.path] = true
+		if _, ok := got.Paths[rt.path][strings.ToLower(rt.method)]; !ok {
+			t.Errorf("%s %s is not in the document", rt.method, rt.path)
+		}
+	}
+	for path, methods := range got.Paths {
+		for method, operation := range methods {
+			name := strings.ToUpper(method) + " " + path
+			if !served[name] {
+				t.Errorf("%s is in the document and not among the routes", name)
+			}
+			request, err := http.NewRequest(strings.ToUpper(method), "http://tandem"+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, pattern := s.mux.Handler(request); pattern != name {
+				t.Errorf("%s is served by %q", name, pattern)
+			}
+			if ids[operation.OperationID] {
+				t.Errorf("two operations are called %s", operation.OperationID)
+			}
+			ids[operation.OperationID] = true
+		}
+	}
+	for name, s := range got.Components.Schemas {
+		if s.Description == "" {
+			t.Errorf("%s has no description", name)
+		}
+		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			if p.Value.Description == "" && p.Value.Ref == "" {
+				t.Errorf("%s.%s has no description", name, p.Key)
+			}
+		}
+	}
+	refs := regexp.MustCompile(`"#/components/schemas/(\w+)"`).FindAllSubmatch(openAPI, -1)
+	for _, ref := range refs {
+		if _, ok := got.Components.Schemas[string(ref[1])]; !ok {
+			t.Errorf("there is no schema %s", ref[1])
+		}
+	}
+}
