@@ -34,7 +34,6 @@ type Gateway interface {
 
 // PathSource knows the subflows of MPTCP connections.
 type PathSource interface {
-	// Paths yields the connections of this process with their subflows; each
-	// is valid until the next.
-	Paths() iter.Seq[*Paths]
+	// Paths returns the connections of this process with their subflows.
+	Paths() ([]Paths, error)
 }

@@ -75,16 +75,17 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) error {
 	return out.end(`,"more":false`)
 }
 
-func (s *Server) paths(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) paths(w http.ResponseWriter, _ *http.Request) error {
 	if s.o.Paths == nil {
 		return &Error{"nobody watches the subflows of connections here", "", http.StatusNotImplemented}
 	}
+	all, err := s.o.Paths.Paths()
+	if err != nil {
+		return err
+	}
 	out := beginList(w, "connections")
-	for p := range s.o.Paths.Paths() {
-		if err := r.Context().Err(); err != nil {
-			return err
-		}
-		if err := out.add(p); err != nil {
+	for i := range all {
+		if err := out.add(&all[i]); err != nil {
 			return err
 		}
 	}

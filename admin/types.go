@@ -240,19 +240,29 @@ type PathList struct {
 type Paths struct {
 	// Token of the connection, as that of a Leg.
 	Token Token `json:"token"`
+	// Initiator is whether this end opened the connection.
+	Initiator bool `json:"initiator"`
 	// Manager that decides on its subflows.
 	Manager string `json:"manager"`
-	// Subflows that exist, are waited for, or have ended of late.
+	// Begun is when the connection came to be.
+	Begun time.Time `json:"begun"`
+	// Lost is since when it has no subflow; not there if it has some.
+	Lost *time.Time `json:"lost,omitempty"`
+	// LostBy is why the last one ended.
+	LostBy string `json:"lost_by,omitempty"`
+	// Subflows that exist, are waited for or are being closed.
 	Subflows []Subflow `json:"subflows"`
+	// Past are the last ones that ended, oldest first.
+	Past []Subflow `json:"past"`
 }
 
 // Subflow is one TCP connection of an MPTCP connection.
 type Subflow struct {
-	// Local address and port.
+	// Local address and port; port 0 until it is established.
 	Local netip.AddrPort `json:"local"`
 	// Remote address and port.
 	Remote netip.AddrPort `json:"remote"`
-	// Interface that it leaves by.
+	// Interface that has the local address.
 	Interface string `json:"interface,omitempty"`
 	// State is waiting, opening, established, closing or closed.
 	State string `json:"state"`
@@ -260,10 +270,14 @@ type Subflow struct {
 	Since time.Time `json:"since"`
 	// Backup is whether data goes over it only while there is no other.
 	Backup bool `json:"backup"`
+	// Passive is whether the peer opened it.
+	Passive bool `json:"passive"`
 	// Opened is why it was opened.
-	Opened string `json:"opened,omitempty"`
+	Opened string `json:"opened"`
 	// Closed is why it was closed.
 	Closed string `json:"closed,omitempty"`
+	// Error of its socket, or the kernel's answer to a request for it.
+	Error string `json:"error,omitempty"`
 	// RTT is the smoothed round-trip time.
 	RTT float64 `json:"rtt_seconds"`
 	// Sent are bytes, without retransmissions.
