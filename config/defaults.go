@@ -58,6 +58,7 @@ func (l *Listener) setDefaults(t string, root *Config) {
 		},
 		Upstream: DirectUpstream,
 		Timeouts: root.Timeouts,
+		Paths:    defaultPaths(),
 	}
 	switch ListenerType(t) {
 	case ListenSOCKS5:
@@ -79,7 +80,10 @@ func (l *Listener) setDefaults(t string, root *Config) {
 
 // setDefaults gives an upstream of a type its defaults.
 func (u *Upstream) setDefaults(t string, _ *Config) {
-	*u = Upstream{Socket: Socket{NoDelay: true, KeepAlive: KeepAlive{Interval: time.Minute, Count: 5}}}
+	*u = Upstream{
+		Socket: Socket{NoDelay: true, KeepAlive: KeepAlive{Interval: time.Minute, Count: 5}},
+		Paths:  defaultPaths(),
+	}
 	switch UpstreamType(t) {
 	case UpstreamDirect:
 		// The leg to a server stays plain TCP unless the server is known to
@@ -96,6 +100,10 @@ func (u *Upstream) setDefaults(t string, _ *Config) {
 	}
 	u.MPTCP, u.FastOpen = mptcp.ModePrefer, true
 	u.Health = &Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+}
+
+func defaultPaths() Paths {
+	return Paths{Manager: PathsKernel, Subflows: 2, MaxSubflows: 8, OpensPerSecond: 10, Keep: time.Minute}
 }
 
 // direct is the upstream that is there though no file names it.

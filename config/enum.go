@@ -131,3 +131,20 @@ const (
 )
 
 func (WhenDown) values() []string { return []string{string(GoDirect), string(Refuse)} }
+
+// PathManager is who decides on the subflows of connections.
+type PathManager string
+
+// The path managers.
+const (
+	PathsKernel     PathManager = "kernel"
+	PathsDefault    PathManager = "default"
+	PathsNDiffPorts PathManager = "ndiffports"
+	PathsFullMesh   PathManager = "fullmesh"
+	PathsRefreshing PathManager = "refreshing"
+	PathsDelaying   PathManager = "delaying"
+)
+
+func (PathManager) values() []string {
+	return []string{string(PathsKernel), string(PathsDefault), string(PathsNDiffPorts), string(PathsFullMesh), string(PathsRefreshing), string(PathsDelaying)}
+}

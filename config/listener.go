@@ -48,6 +48,9 @@ type Listener struct {
 	// `tproxy` and `redirect` serve whom they intercept by default.
 	AllowFrom []netip.Prefix `yaml:"allow-from"`
 
+	// The subflows of connections with clients.
+	Paths Paths `yaml:"paths"`
+
 	// Name of the upstream that connections go to.
 	Upstream string `yaml:"upstream"`
 

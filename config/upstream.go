@@ -30,6 +30,9 @@ type Upstream struct {
 	// Options of the sockets towards servers, converters and proxies.
 	Socket Socket `yaml:"socket"`
 
+	// The subflows of these connections.
+	Paths Paths `yaml:"paths"`
+
 	// Addresses of the converters or proxies, best first: the next one is used
 	// when one is down. Not for type `direct`.
 	Servers []netip.AddrPort `yaml:"servers,omitempty"`

@@ -35,6 +35,7 @@ func (v *validator) listener(path string, c *Config, l *Listener, names map[stri
 	if at := join(path, "timeouts"); v.given(at) {
 		v.timeouts(at, l.Timeouts)
 	}
+	v.paths(join(path, "paths"), &l.Paths)
 	v.allowFrom(path, l)
 	v.listenerUpstream(join(path, "upstream"), c, l)
 	v.destinations(join(path, "destinations"), l)

@@ -14,6 +14,7 @@ func (v *validator) upstream(path string, u *Upstream, names map[string]string) 
 		v.bad(join(path, "name"), fmt.Sprintf("%q is the upstream without servers", u.Name), "want another name, or type: direct")
 	}
 	v.socket(join(path, "socket"), u.Socket)
+	v.paths(join(path, "paths"), &u.Paths)
 	if u.Type == "" {
 		v.missing(join(path, "type"), "want "+listOf(u.Type.values()))
 		return

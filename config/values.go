@@ -67,6 +67,57 @@ func (s Size) String() string {
 	return ""
 }
 
+// Rate is a number of bits per second. Its text is a number with a unit: bit,
+// kbit, Mbit or Gbit; 0 needs none.
+type Rate uint64
+
+var rateUnits = []struct {
+	name string
+	bits uint64
+}{
+	// The largest that divides a rate is used for its text.
+	{"Gbit", 1e9}, {"Mbit", 1e6}, {"kbit", 1e3}, {"bit", 1},
+}
+
+var errRate = errors.New("want a rate with a unit, such as 500kbit or 4Mbit")
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Rate) UnmarshalText(text []byte) error {
+	t := string(text)
+	if t == "0" {
+		*r = 0
+		return nil
+	}
+	for _, u := range rateUnits {
+		digits, ok := strings.CutSuffix(t, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSuffix(digits, " "), 10, 63)
+		if err != nil {
+			return errRate
+		}
+		if n > 1e15/u.bits {
+			return errors.New("want at most 1000000Gbit")
+		}
+		*r = Rate(n * u.bits)
+		return nil
+	}
+	return errRate
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+func (r Rate) String() string {
+	for _, u := range rateUnits {
+		if r != 0 && uint64(r)%u.bits == 0 {
+			return strconv.FormatUint(uint64(r)/u.bits, 10) + u.name
+		}
+	}
+	return "0"
+}
+
 // DSCP is a Differentiated Services Code Point: 0 to 63, RFC 2474. Its text is
 // the number or the name of a per-hop behaviour, such as ef or af41.
 type DSCP uint8

@@ -25,6 +25,10 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	clientPaths, err := s.pathPolicy(&c.Paths)
+	if err != nil {
+		return nil, err
+	}
 	l := &proxy.Listener{
 		Name:      c.Name,
 		Addresses: c.Listen,
@@ -44,6 +48,8 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 			Connect:   c.Timeouts.Connect,
 			Relay:     relay.Timeouts{Idle: c.Timeouts.Idle, HalfClosed: c.Timeouts.HalfClosed},
 		},
+		ClientPaths:   clientPaths,
+		ServerPaths:   s.upstreams[c.Upstream].paths,
 		FirstDataWait: s.firstData(c),
 	}
 	l.Socket.Socket.Transparent = c.Type == config.ListenTProxy

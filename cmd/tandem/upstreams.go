@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
@@ -17,11 +18,16 @@ import (
 type upstream struct {
 	proxy.Upstream
 	config *config.Upstream
-	pool   *proxy.Pool // nil for type direct
+	pool   *proxy.Pool   // nil for type direct
+	paths  *paths.Policy // nil: the kernel's
 }
 
 func (s *setup) newUpstream(c *config.Upstream) (*upstream, error) {
-	u := &upstream{config: c}
+	policy, err := s.pathPolicy(&c.Paths)
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{config: c, paths: policy}
 	switch c.Type {
 	case config.UpstreamDirect:
 		u.Upstream = s.direct(c)

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bpf"
+	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/paths"
+	"github.com/tandem-gateway/tandem/proxy"
+)
+
+// pathManagers manages the subflows of connections once something is
+// configured to be managed. Until then, and where that is not possible, the
+// path manager of the kernel does.
+type pathManagers struct {
+	engine atomic.Pointer[paths.Engine]
+	failed bool
+}
+
+// Adopt implements proxy.Paths.
+func (p *pathManagers) Adopt(token uint32, policy paths.Policy, initiator bool) {
+	if e := p.engine.Load(); e != nil {
+		e.Adopt(token, policy, initiator)
+	}
+}
+
+// Forget implements proxy.Paths.
+func (p *pathManagers) Forget(token uint32) {
+	if e := p.engine.Load(); e != nil {
+		e.Forget(token)
+	}
+}
+
+// managed reports whether a configuration leaves any subflows to Tandem, and
+// for how long connections may be without at most.
+func managed(c *config.Config) (any bool, keep time.Duration) {
+	each := func(p *config.Paths) {
+		any = any || p.Managed()
+		keep = max(keep, p.Keep)
+	}
+	for i := range c.Listeners {
+		each(&c.Listeners[i].Paths)
+	}
+	for i := range c.Upstreams {
+		each(&c.Upstreams[i].Paths)
+	}
+	return any, keep
+}
+
+func managesPaths(c *config.Config) bool {
+	any, _ := managed(c)
+	return any
+}
+
+// start begins to manage if a configuration wants that and nothing did so far,
+// which it reports. Where it is not possible, it says so once.
+func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, server *proxy.Server, log *slog.Logger) bool {
+	wanted, keep := managed(c)
+	if !wanted || p.failed || p.engine.Load() != nil {
+		return false
+	}
+	o := paths.Options{
+		Keep: keep,
+		Log:  log,
+		Expired: func(token uint32, last paths.Cause) {
+			log.Debug("connection was without subflows for too long", "token", token, "last", last.String())
+			server.Abandon(token)
+		},
+	}
+	if programs != nil {
+		o.Events = programs.Events()
+	}
+	e, err := paths.New(o)
+	if err != nil {
+		p.failed = true
+		log.Warn("subflows are left to the path manager of the kernel", "err", err)
+		return false
+	}
+	p.engine.Store(e)
+	return true
+}
+
+// stop puts back what start has changed.
+func (p *pathManagers) stop() error {
+	if e := p.engine.Swap(nil); e != nil {
+		return e.Close()
+	}
+	return nil
+}
+
+// pathPolicy is what a configuration says about subflows; nil where nothing at
+// all is managed by Tandem. While something is, the kernel manages none.
+func (s *setup) pathPolicy(c *config.Paths) (*paths.Policy, error) {
+	if !managesPaths(s.config) {
+		return nil, nil
+	}
+	manager, err := paths.Named(string(c.Manager), paths.Settings{
+		Subflows: c.Subflows,
+		Announce: c.Announce,
+		MaxAge:   c.MaxAge,
+		Bytes:    uint64(c.Bytes),
+		After:    c.After,
+		Below:    float64(c.Below),
+		Then:     string(c.Then),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("paths: %w", err)
+	}
+	p := &paths.Policy{
+		Manager:          manager,
+		Name:             string(c.Manager),
+		MaxSubflows:      c.MaxSubflows,
+		OpensPerSecond:   c.OpensPerSecond,
+		RefuseJoins:      c.RefuseJoins,
+		Interfaces:       c.Interfaces,
+		BackupInterfaces: c.BackupInterfaces,
+		Keep:             c.Keep,
+	}
+	if p.Keep == 0 {
+		p.Keep = -1 // not at all
+	}
+	return p, nil
+}
