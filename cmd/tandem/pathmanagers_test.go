@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/apps"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+// fullMesh has the CPE's subflows managed by tandem instead of the kernel.
+var fullMesh = strings.Replace(cpe, "    type: convert\n", "    type: convert\n    paths: {manager: fullmesh, interfaces: [dsl, lte]}\n", 1)
+
+// TestPathManager uses both links of a home though the kernel has no endpoints
+// for that, and both again after each of them was down.
+func TestPathManager(t *testing.T) {
+	h := &home{HybridHome: labtest.HybridHome(t, equalHome)}
+	h.v4 = netip.AddrPortFrom(h.ServerAddr.V4, 80)
+	h.web = labtest.Nginx(t, h.Server, 2*fileSize, h.v4)
+	labtest.Start(t, h.CPE, "ip", "mptcp", "endpoint", "flush").Wait()
+	h.aggregator = runTandem(t, h.Aggregator, aggregator)
+	h.cpe = runTandem(t, h.CPE, fullMesh)
+	before := counters(t, h.links()...)
+	done := make(chan apps.CurlResult, 1)
+	go func() {
+		r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	awaitBytes(t, h, before, fileSize/8)
+	for _, link := range []*lab.Link{h.LTE.Link, h.DSL.Link} {
+		if err := link.Down(); err != nil {
+			t.Fatal(err)
+		}
+		other := h.links()[0]
+		if link == other {
+			other = h.links()[1]
+		}
+		awaitLink(t, other, fileSize/16)
+		if err := link.Up(); err != nil {
+			t.Fatal(err)
+		}
+		awaitLink(t, link, fileSize/32)
+	}
+	checkFetched(t, h.web, <-done)
+}
+
+// awaitLink waits until a link has carried more bytes to the home.
+func awaitLink(t *testing.T, link *lab.Link, more uint64) {
+	t.Helper()
+	before := counters(t, link)[0]
+	labtest.Await(t, 20*time.Second, link.A.Dev+" to carry bytes", func() bool {
+		return counters(t, link)[0]-before >= more
+	})
+}
