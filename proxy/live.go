@@ -37,7 +37,8 @@ type Live struct {
 	Start       time.Time
 	Age         time.Duration
 	Connected   time.Duration // from Start until the client was served; 0 = not yet
-	Idle        time.Duration // since the last byte; 0 where that is not known
+	Relaying    bool
+	Idle        time.Duration // since the last byte, if it is relayed
 	Up, Down    uint64        // bytes delivered to the server and to the client
 }
 
@@ -173,7 +174,7 @@ func (s *session) live(id uint64) Live {
 	case s.phase == relaying:
 		l.Up, l.Down = s.pair.Moved()
 		l.Up += uint64(s.early)
-		l.Idle = w.loop.Now().Sub(s.pair.Last())
+		l.Relaying, l.Idle = true, w.loop.Now().Sub(s.pair.Last())
 	case s.opening != nil && s.opening.association != nil:
 		n := s.opening.association.Counters()
 		l.Phase, l.Up, l.Down = "udp", n.Up.Bytes, n.Down.Bytes

@@ -57,7 +57,7 @@ func TestLiveTellsOfATunnel(t *testing.T) {
 	if !slices.Contains(Phases(), l.Phase) {
 		t.Errorf("%s is not among the phases %v", l.Phase, Phases())
 	}
-	if l.Connected <= 0 || l.Connected > l.Age || l.Idle < 0 || l.Idle > l.Age || time.Since(l.Start) < l.Age {
+	if !l.Relaying || l.Connected <= 0 || l.Connected > l.Age || l.Idle < 0 || l.Idle > l.Age || time.Since(l.Start) < l.Age {
 		t.Errorf("connected after %v, idle for %v, age %v, began %v ago", l.Connected, l.Idle, l.Age, time.Since(l.Start))
 	}
 	if supported := mptcp.Supported() == nil; l.ClientMPTCP.MPTCP != supported || (l.ClientMPTCP.Token != 0) != supported {

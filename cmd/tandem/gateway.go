@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/proxy"
@@ -25,13 +27,21 @@ type gateway struct {
 	limiter  *policy.Limiter
 	server   *proxy.Server
 	rules    interception
-	current  *setup // what a reload replaces
-	bound    []proxy.Bound
+	paths    pathManagers
+	file     string // of the configuration; empty: the embedded one
+	started  time.Time
+	admin    operators
+
+	mu      sync.Mutex // of what follows, and of whoever changes what runs
+	current *setup     // what a reload replaces
+	bound   []proxy.Bound
+	ending  bool
 }
 
 // startGateway brings up everything that a configuration asks for, or nothing.
-func startGateway(c *config.Config, logs *logs) (*gateway, error) {
-	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine()}
+// File is where the configuration is from.
+func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
+	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine(), file: file, started: time.Now()}
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
 	}
@@ -39,8 +49,8 @@ func startGateway(c *config.Config, logs *logs) (*gateway, error) {
 	if g.limiter, err = policy.NewLimiter(limits(&c.Limits)); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	options := proxy.Options{Workers: c.Workers, Limiter: g.limiter, Recorder: connectionLog{g.log}, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(bpf.Options{}); g.noEBPF == nil {
+	options := proxy.Options{Workers: c.Workers, Limiter: g.limiter, Recorder: connectionLog{g.log}, Paths: &g.paths, Log: g.log}
+	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c)}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
 	if g.server, err = proxy.NewServer(options); err != nil {
@@ -52,6 +62,7 @@ func startGateway(c *config.Config, logs *logs) (*gateway, error) {
 		g.closePrograms()
 		return nil, err
 	}
+	g.admin.open(c.Admin, g.log)
 	return g, nil
 }
 
@@ -65,6 +76,19 @@ func (g *gateway) apply(c *config.Config) error {
 	if next.intercepts() && !g.machine.netAdmin {
 		return tproxy.ErrPermission // else a socket option says it, and not as well
 	}
+	// The kernel asks who manages a connection when that begins.
+	began := g.paths.start(c, g.programs, g.server, g.log)
+	if err := g.serve(next); err != nil {
+		if began {
+			g.stopPaths()
+		}
+		return err
+	}
+	return nil
+}
+
+// serve puts a setup into force.
+func (g *gateway) serve(next *setup) error {
 	bound, err := g.server.Apply(next.listeners)
 	if err != nil {
 		return err
@@ -91,44 +115,68 @@ func (g *gateway) apply(c *config.Config) error {
 	return nil
 }
 
-// reload reads the configuration again.
-func (g *gateway) reload(file string) {
-	c, err := load(file)
+// reload reads the configuration again and returns it. On an error the one from
+// before stays in force.
+func (g *gateway) reload() (*config.Config, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ending {
+		return nil, admin.ErrDraining
+	}
+	c, err := load(g.file)
 	if err == nil {
 		err = g.apply(c)
 	}
 	if err != nil {
 		g.log.Error("the configuration was not reloaded; the one from before stays in force", "err", err)
-		return
+		return nil, err
 	}
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
 	}
 	g.logs.apply(c.Log)
+	g.admin.apply(c.Admin, g.log)
 	g.log.Info("configuration reloaded", "listeners", len(c.Listeners), "upstreams", len(c.Upstreams))
+	return c, nil
 }
 
-func (g *gateway) drainTimeout() time.Duration { return g.current.config.DrainTimeout }
+func (g *gateway) drainTimeout() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.current.config.DrainTimeout
+}
 
-// stop drains until ctx ends, then takes everything down.
-func (g *gateway) stop(ctx context.Context) {
+// stop drains until ctx ends, which will be after a time at most, then takes
+// everything down.
+func (g *gateway) stop(ctx context.Context, atMost time.Duration) {
+	g.mu.Lock() // there is no reload from now on
+	g.ending = true
+	g.mu.Unlock()
 	// New connections of clients are to go where they go without Tandem.
 	if err := g.rules.drain(); err != nil {
 		g.log.Error("cannot stop intercepting", "err", err)
 	}
 	if n := g.server.Stats().Active; n > 0 {
-		g.log.Info("draining", "connections", n, "at most", g.drainTimeout())
+		g.log.Info("draining", "connections", n, "at most", atMost)
 	}
 	left := g.server.Shutdown(ctx)
 	if err := g.rules.apply(tproxy.Config{}); err != nil {
 		g.log.Error("cannot remove the rules of interception", "err", err)
 	}
 	g.current.stop()
+	g.stopPaths()
 	g.closePrograms()
+	g.admin.close()
 	if left > 0 {
 		g.log.Warn("connections were ended before their time", "connections", left)
 	}
 	g.log.Info("stopped")
+}
+
+func (g *gateway) stopPaths() {
+	if err := g.paths.stop(); err != nil {
+		g.log.Error("cannot put back the settings of the kernel's path manager", "err", err)
+	}
 }
 
 func (g *gateway) closePrograms() {

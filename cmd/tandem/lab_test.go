@@ -38,7 +38,7 @@ func reload(t *testing.T, tandem *apps.Tandem, config string) {
 	t.Helper()
 	const message = "configuration reloaded"
 	before := countLogged(tandem, message)
-	if err := tandem.Write("log: {level: debug}\n" + config); err != nil {
+	if err := tandem.Write(complete(config)); err != nil {
 		t.Fatal(err)
 	}
 	if err := tandem.Signal(syscall.SIGHUP); err != nil {

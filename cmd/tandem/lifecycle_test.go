@@ -194,7 +194,7 @@ func TestReload(t *testing.T) {
 
 func (r *relayed) write(t *testing.T, config string) {
 	t.Helper()
-	if err := r.tandem.Write("log: {level: debug}\n" + config); err != nil {
+	if err := r.tandem.Write(complete(config)); err != nil {
 		t.Fatal(err)
 	}
 }

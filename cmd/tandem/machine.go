@@ -25,6 +25,7 @@ type machine struct {
 const (
 	fastOpenClient = 1
 	fastOpenServer = 2
+	fastOpenBoth   = fastOpenClient | fastOpenServer
 )
 
 func lookAtMachine() machine {
@@ -59,8 +60,8 @@ func (m machine) describeMPTCP() string {
 
 // describeFastOpen says which sides of TCP Fast Open are on.
 func (m machine) describeFastOpen() string {
-	switch m.fastOpen & (fastOpenClient | fastOpenServer) {
-	case fastOpenClient | fastOpenServer:
+	switch m.fastOpen & fastOpenBoth {
+	case fastOpenBoth:
 		return "yes"
 	case fastOpenClient:
 		return "towards servers only; sysctl -w net.ipv4.tcp_fastopen=3 lets clients use it too"

@@ -90,9 +90,18 @@ func tandemConfig(t *testing.T, config string) apps.TandemConfig {
 	return apps.TandemConfig{
 		Command: []string{program},
 		Env:     []string{asTandem + "=1", "GORACE=halt_on_error=1"},
-		Config:  "log: {level: debug}\n" + config,
+		Config:  complete(config),
 		Dir:     t.TempDir(),
 	}
+}
+
+// complete has a configuration log everything. There is no socket for operators,
+// which would be the same for all, unless the test has one of its own.
+func complete(config string) string {
+	if !strings.Contains(config, "admin:") {
+		config = "admin: {socket: \"\"}\n" + config
+	}
+	return "log: {level: debug}\n" + config
 }
 
 // awaitLog waits for a line of the log that holds all of the words.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,31 +54,49 @@ func run(cmd *cobra.Command, file string) error {
 	}
 	logs := newLogs(os.Stderr, c.Log)
 	slog.SetDefault(logs.logger)
-	g, err := startGateway(c, logs)
+	g, err := startGateway(c, file, logs)
 	if err != nil {
 		return err
 	}
 	g.banner(cmd.OutOrStdout())
-	for sig := range signals {
-		if sig != syscall.SIGHUP {
-			break
-		}
-		g.reload(file)
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), g.drainTimeout())
-	defer cancel()
+	g.admin.serve(g)
+	timeout := g.untilTheEnd(signals)
+	ctx, end := context.WithCancel(cmd.Context())
+	defer end()
 	go func() {
+		late := time.NewTimer(timeout)
+		defer late.Stop()
 		for {
 			select {
 			case sig := <-signals:
 				if sig != syscall.SIGHUP {
-					cancel()
+					end()
 				}
+			case d := <-g.admin.drains:
+				late.Reset(d)
+			case <-late.C:
+				end()
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	g.stop(ctx)
+	g.stop(ctx, timeout)
 	return nil
+}
+
+// untilTheEnd serves signals until somebody wants an end, and returns how long
+// connections may go on.
+func (g *gateway) untilTheEnd(signals <-chan os.Signal) time.Duration {
+	for {
+		select {
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return g.drainTimeout()
+			}
+			_, _ = g.reload() // has logged how it went
+		case d := <-g.admin.drains:
+			return d
+		}
+	}
 }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/config"
+)
+
+// operators is the interface that operators have to a running gateway.
+type operators struct {
+	config  config.Admin
+	socket  *admin.Socket
+	missing error // why there is none
+	server  *admin.Server
+	serving sync.WaitGroup
+	drains  chan time.Duration // orders to end, and how long connections may go on
+}
+
+var errNoSocket = errors.New("admin.socket is empty")
+
+// open opens the socket. Everything else works without.
+func (o *operators) open(c config.Admin, log *slog.Logger) {
+	o.config, o.drains = c, make(chan time.Duration, 1)
+	if c.Socket == "" {
+		o.missing = errNoSocket
+		return
+	}
+	if o.socket, o.missing = admin.Listen(admin.SocketOptions{Path: c.Socket, Group: c.Group}); o.missing != nil {
+		log.Warn("operators cannot reach this tandem: status and other commands do not work", "err", o.missing)
+	}
+}
+
+// serve answers for g until close.
+func (o *operators) serve(g *gateway) {
+	if o.socket == nil {
+		return
+	}
+	o.server = admin.NewServer(admin.Options{Gateway: operated{g}, Log: g.log})
+	o.serving.Go(func() {
+		if err := o.server.Serve(o.socket); err != nil {
+			g.log.Error("operators cannot reach this tandem any more", "err", err)
+		}
+	})
+}
+
+// apply looks at a new configuration.
+func (o *operators) apply(c config.Admin, log *slog.Logger) {
+	if c != o.config {
+		log.Warn("admin.socket and admin.group change when tandem is started again")
+	}
+}
+
+// close ends what is served; answers that are under way may end.
+func (o *operators) close() {
+	if o.server == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = o.server.Close(ctx) // an error of the socket's end changes nothing
+	o.serving.Wait()
+}
+
+// describe says where operators are answered.
+func (o *operators) describe() string {
+	if o.missing != nil {
+		return "no: " + o.missing.Error()
+	}
+	return o.config.Socket
+}
+
+// operated is a gateway as operators see it. It implements admin.Gateway,
+// together with state.go.
+type operated struct{ *gateway }
+
+// Kick implements admin.Gateway.
+func (g operated) Kick(id uint64) bool { return g.server.Kick(id) }
+
+// Reload implements admin.Gateway.
+func (g operated) Reload() (admin.Reloaded, error) {
+	c, err := g.reload()
+	if err != nil {
+		return admin.Reloaded{}, err
+	}
+	done := admin.Reloaded{Listeners: len(c.Listeners), Upstreams: len(c.Upstreams)}
+	for _, w := range c.Warnings {
+		done.Warnings = append(done.Warnings, w.String())
+	}
+	return done, nil
+}
+
+var levels = []config.LogLevel{config.LogDebug, config.LogInfo, config.LogWarn, config.LogError}
+
+// LogLevel implements admin.Gateway.
+func (g operated) LogLevel() string {
+	for _, l := range levels {
+		if l.Level() == g.logs.level.Level() {
+			return string(l)
+		}
+	}
+	return g.logs.level.Level().String()
+}
+
+// SetLogLevel implements admin.Gateway.
+func (g operated) SetLogLevel(level string) error {
+	l := config.LogLevel(level)
+	if !slices.Contains(levels, l) {
+		return fmt.Errorf("%q is no level; want debug, info, warn or error", level)
+	}
+	g.logs.level.Set(l.Level())
+	return nil
+}
+
+// Drain implements admin.Gateway. Asked again it gives connections another time.
+func (g operated) Drain(timeout time.Duration) admin.Drain {
+	if timeout == 0 {
+		timeout = g.drainTimeout()
+	}
+	g.mu.Lock()
+	g.ending = true
+	g.mu.Unlock()
+	until := time.Now().Add(timeout)
+	select {
+	case g.admin.drains <- timeout:
+	default: // a request at the same time was faster
+	}
+	return admin.Drain{Active: g.server.Stats().Active, Until: until}
+}
+
+// Alive implements admin.Gateway.
+func (g operated) Alive(ctx context.Context) error { return g.server.Alive(ctx) }
+
+// Ready implements admin.Gateway.
+func (g operated) Ready() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ending {
+		return admin.ErrDraining
+	}
+	return nil
+}

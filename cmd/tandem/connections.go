@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/proxy/policy"
+)
+
+func connectionsCommand() *cobra.Command {
+	var filter admin.Filter
+	var client, token, order string
+	var asJSON *bool
+	c := operator(&cobra.Command{
+		Use:   "connections",
+		Short: "List the connections of the running tandem",
+		Long: `Lists the connections that have not ended, with both legs: whether each uses
+MPTCP, and if not, why; bytes delivered to the server (up) and to the client
+(down) so far; and for how long no byte has come or gone.`,
+		Args: cobra.NoArgs,
+	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		less, ok := orders[order]
+		if !ok {
+			return fmt.Errorf("--sort %s: want %s", order, strings.Join(orderNames, ", "))
+		}
+		if client != "" {
+			var err error
+			if filter.Client, err = policy.ParsePrefix(client); err != nil {
+				return fmt.Errorf("--client %s: %w", client, err)
+			}
+		}
+		if token != "" {
+			if err := filter.Token.UnmarshalText([]byte(token)); err != nil {
+				return fmt.Errorf("--token: %w", err)
+			}
+		}
+		if filter.Limit < 0 {
+			return fmt.Errorf("--limit %d: want a number of connections", filter.Limit)
+		}
+		out := bufio.NewWriter(cmd.OutOrStdout())
+		show := printTable
+		if *asJSON {
+			show = printLines
+		}
+		more, err := show(out, less, func(visit func(*admin.Connection) error) (bool, error) {
+			return c.Connections(cmd.Context(), filter, visit)
+		})
+		if err != nil {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if more {
+			fmt.Fprintf(cmd.ErrOrStderr(), "there are more than %d\n", filter.Limit)
+		}
+		return nil
+	})
+	f := c.Flags()
+	f.StringVar(&filter.Listener, "listener", "", "only those of the listener with this `name`")
+	f.StringVar(&client, "client", "", "only those of clients in this `prefix`, or of this address")
+	f.StringVar(&filter.User, "user", "", "only those of this `user`")
+	f.StringVar(&token, "token", "", "only the one with this MPTCP `token` (hexadecimal) on a leg")
+	f.IntVar(&filter.Limit, "limit", 0, "at most so many; 0 is all")
+	f.StringVar(&order, "sort", orderNames[0], "`order`: "+strings.Join(orderNames, ", ")+"; the largest last")
+	asJSON = f.Bool("json", false, "print one JSON object per line and connection, as the interface has it")
+	return c
+}
+
+// A walk visits connections and reports whether there are more.
+type walk func(visit func(*admin.Connection) error) (more bool, err error)
+
+type compare func(a, b *admin.Connection) int
+
+var orderNames = []string{"none", "id", "age", "idle", "up", "down", "bytes", "client", "listener"}
+
+// orders of connections; none is that in which they come.
+var orders = map[string]compare{
+	"none":     nil,
+	"id":       by(func(c *admin.Connection) uint64 { return c.ID }),
+	"age":      by(func(c *admin.Connection) float64 { return c.Age }),
+	"idle":     by(idle),
+	"up":       by(func(c *admin.Connection) uint64 { return c.Up }),
+	"down":     by(func(c *admin.Connection) uint64 { return c.Down }),
+	"bytes":    by(func(c *admin.Connection) uint64 { return c.Up + c.Down }),
+	"client":   func(a, b *admin.Connection) int { return a.Client.Address.Compare(b.Client.Address) },
+	"listener": by(func(c *admin.Connection) string { return c.Listener }),
+}
+
+func by[K cmp.Ordered](key func(*admin.Connection) K) compare {
+	return func(a, b *admin.Connection) int { return cmp.Compare(key(a), key(b)) }
+}
+
+// idle puts those that are not relayed first.
+func idle(c *admin.Connection) float64 {
+	if c.Idle == nil {
+		return math.Inf(-1)
+	}
+	return *c.Idle
+}
+
+// sorted makes a walk one in an order.
+func (w walk) sorted(order compare) walk {
+	if order == nil {
+		return w
+	}
+	return func(visit func(*admin.Connection) error) (bool, error) {
+		var all []*admin.Connection
+		more, err := w(func(c *admin.Connection) error {
+			all = append(all, c)
+			return nil
+		})
+		if err != nil {
+			return more, err
+		}
+		slices.SortStableFunc(all, order)
+		for _, c := range all {
+			if err := visit(c); err != nil {
+				return more, err
+			}
+		}
+		return more, nil
+	}
+}
+
+// printLines prints connections as JSON.
+func printLines(w io.Writer, order compare, connections walk) (more bool, err error) {
+	e := json.NewEncoder(w)
+	return connections.sorted(order)(func(c *admin.Connection) error { return e.Encode(c) })
+}
+
+// printTable prints connections for people.
+func printTable(w io.Writer, order compare, connections walk) (more bool, err error) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tPHASE\tLISTENER\tUSER\tCLIENT\tMPTCP\tSERVER\tVIA\tMPTCP\tAGE\tIDLE\tUP\tDOWN")
+	more, err = connections.sorted(order)(func(c *admin.Connection) error {
+		_, err := fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			c.ID, c.Phase, c.Listener, cmp.Or(c.User, "-"), c.Client.Address, protocol(&c.Client),
+			serverText(c), cmp.Or(c.Hop, "-"), protocol(c.Server),
+			ageText(c.Age), idleText(c), bytesText(c.Up), bytesText(c.Down))
+		return err
+	})
+	if err != nil {
+		return more, err
+	}
+	return more, t.Flush()
+}
+
+// protocol is the token of a leg, or why it is plain TCP.
+func protocol(l *admin.Leg) string {
+	switch {
+	case l == nil:
+		return "-"
+	case l.MPTCP:
+		return l.Token.String()
+	}
+	return cmp.Or(l.Reason, "-")
+}
+
+func serverText(c *admin.Connection) string {
+	switch {
+	case c.Host != "" && c.Server != nil && c.Server.Address.Addr().IsValid():
+		return fmt.Sprintf("%s (%s)", c.Host, c.Server.Address)
+	case c.Host != "":
+		return c.Host
+	case c.Server != nil:
+		return c.Server.Address.String()
+	}
+	return "-"
+}
+
+func idleText(c *admin.Connection) string {
+	if c.Idle == nil {
+		return "-"
+	}
+	return ageText(*c.Idle)
+}
