@@ -4,6 +4,7 @@ package paths
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -42,6 +43,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	for i := len(c.Subflows) - 1; i >= 0; i-- {
 		e.checkJoin(c, i, now)
 	}
+	e.findPaths(c)
 	e.start(c, now)
 	e.schedule(c)
 }
@@ -66,7 +68,6 @@ func (e *Engine) start(c *conn, now time.Time) {
 		return
 	}
 	c.started = true
-	c.setRemotes()
 	e.findPaths(c)
 	for _, s := range c.Subflows {
 		if s.Opened == FirstSubflow && s.State == Established && e.backup(c, s.Path) && !s.Backup && !c.policy.passive() {
@@ -74,6 +75,9 @@ func (e *Engine) start(c *conn, now time.Time) {
 		}
 	}
 	e.tell(c, now, Manager.Established)
+	if slices.ContainsFunc(c.Subflows, func(s Subflow) bool { return s.Lost }) {
+		e.tell(c, now, Manager.PathsChanged)
+	}
 }
 
 // conn returns the connection with a token, a new one if there is none.

@@ -53,6 +53,8 @@ type Subflow struct {
 	ID       uint32
 	LocalID  uint8 // address identifiers (RFC 8684 section 3.2)
 	RemoteID uint8
+	// Lost: there was a route for its path, and there is none now.
+	Lost bool
 
 	// Of closed ones.
 
@@ -70,6 +72,7 @@ type Subflow struct {
 	due     time.Time // of the attempt, for Waiting
 	overdue bool      // it takes too long, for Opening
 	device  int       // that it is bound to
+	routed  bool      // there was a route for it
 	heals   loss      // what it restores
 }
 
@@ -177,7 +180,7 @@ func (c *Connection) CloseLost() []Action {
 	}
 	var actions []Action
 	for i := range c.Subflows {
-		if s := &c.Subflows[i]; !c.Has(s.Path) {
+		if s := &c.Subflows[i]; s.Lost {
 			actions = append(actions, Close{Subflow: *s, Cause: PathLost})
 		}
 	}

@@ -181,3 +181,70 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestAddressGoneEarly: the address goes while the engine does not know yet
+// that the connection may have more subflows.
+func TestAddressGoneEarly(t *testing.T) {
+	w := newWorld(t, "eBPF", lab.TwoPathSpec{}, Options{})
+	to := w.AggregatorAddr.V4
+	f := w.dial(w.listen(to), to)
+	w.client.Adopt(f.clientToken, Policy{Manager: NDiffPorts{N: 1}}, true)
+	w.server.Adopt(f.serverToken, Policy{}, false)
+	labtest.Await(t, patience, "a path", func() bool { return len(state(t, w.client, f.clientToken).Paths) > 0 })
+	blocked, release := make(chan struct{}), make(chan struct{})
+	w.client.do(func() { close(blocked); <-release })
+	<-blocked
+	f.move(f.client, f.server, 1)
+	f.move(f.server, f.client, 1)
+	if err := w.Client.RemoveAddress("wifi", netip.PrefixFrom(w.WiFi.Addr.V4, 25)); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	f.awaitSubflows(pair(w.Cell.Addr.V4, to))
+	f.move(f.client, f.server, 100_000)
+}
+
+// TestForeignAddress: a connection from an address that is not the host's, as
+// transparent proxies make them, keeps its subflow when the network changes.
+func TestForeignAddress(t *testing.T) {
+	w := newWorld(t, "eBPF", lab.TwoPathSpec{}, Options{})
+	to, foreign := w.AggregatorAddr.V4, netip.MustParseAddr("198.18.0.1")
+	ln := w.listen(to)
+	run(t, w.Client, "ip", "route", "add", "local", foreign.String(), "dev", "lo")
+	if err := w.Aggregator.AddRoute(lab.Route{Dst: netip.PrefixFrom(foreign, 32), Via: w.WiFi.Addr.V4, Dev: "wifi"}); err != nil {
+		t.Fatal(err)
+	}
+	f := &flow{w: w}
+	if err := w.Client.Do(func() error {
+		d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{
+			Mode: mptcp.ModeRequire, Local: netip.AddrPortFrom(foreign, 0), Socket: mptcp.SocketOptions{Transparent: true},
+		}, Timeout: patience}
+		c, err := d.DialContext(t.Context(), "tcp", ln.Addr().String())
+		if err == nil {
+			f.client = c.TCPConn
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.client.Close()
+	var err error
+	if f.server, err = ln.AcceptTCP(); err != nil {
+		t.Fatal(err)
+	}
+	defer f.server.Close()
+	f.clientToken = tokenOf(t, f.client)
+	w.client.Adopt(f.clientToken, Policy{Manager: FullMesh{}, Interfaces: []string{"cell"}}, true)
+	f.move(f.client, f.server, 1)
+	f.move(f.server, f.client, 1)
+	f.awaitSubflows(pair(foreign, to), pair(w.Cell.Addr.V4, to))
+	if err := w.Cell.Down(); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitSubflows(pair(foreign, to))
+	f.move(f.client, f.server, 100_000)
+	if err := w.Cell.Up(); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitSubflows(pair(foreign, to), pair(w.Cell.Addr.V4, to))
+}

@@ -32,6 +32,13 @@ func live(p Path, age time.Duration) Subflow {
 	return Subflow{Path: p, Port: 1, State: Established, Since: now.Add(-age)}
 }
 
+// lost is one without a route.
+func lost(p Path) Subflow {
+	s := live(p, time.Minute)
+	s.Lost = true
+	return s
+}
+
 func asked(p Path) Subflow { return Subflow{Path: p, State: Waiting, Since: now} }
 
 // view is of a connection that this end opened over wifi a minute ago.
@@ -118,16 +125,17 @@ func TestManagers(t *testing.T) {
 		{"ndiffports has enough", NDiffPorts{N: 2}, begins, view(all, first, first, first), nil},
 		{"ndiffports restores", NDiffPorts{N: 2}, closed(first), view(all, first), open(overWiFi)},
 		{"ndiffports leaves it to the initiator", NDiffPorts{N: 2}, begins, accepted(view(all, first)), nil},
-		{"ndiffports moves", NDiffPorts{N: 2}, pathsChanged, view(all[1:2], first),
-			[]Action{Close{Subflow: first, Cause: PathLost}, Open{Path: overCell}, Open{Path: overCell}}},
+		{"ndiffports moves", NDiffPorts{N: 2}, pathsChanged, view(all[1:2], lost(overWiFi)),
+			[]Action{Close{Subflow: lost(overWiFi), Cause: PathLost}, Open{Path: overCell}, Open{Path: overCell}}},
 		{"ndiffports has nowhere to go", NDiffPorts{N: 2}, closed(first), view(nil), nil},
 
 		{"fullmesh opens", FullMesh{}, begins, view(all, first), open(all[1:]...)},
 		{"fullmesh restores", FullMesh{}, closed(other), view(all[:2], first), open(overCell)},
 		{"fullmesh is complete", FullMesh{}, begins, view(all[:2], first, asked(overCell)), nil},
-		{"fullmesh follows addresses", FullMesh{}, pathsChanged, view(all[:1], first, other), []Action{Close{Subflow: other, Cause: PathLost}}},
+		{"fullmesh follows addresses", FullMesh{}, pathsChanged, view(all[:1], first, lost(overCell)), []Action{Close{Subflow: lost(overCell), Cause: PathLost}}},
 		{"fullmesh announces", FullMesh{Announce: []netip.AddrPort{second}}, begins, accepted(view(all, first)), []Action{Announce{second}}},
-		{"fullmesh closes nothing of the peer", FullMesh{}, pathsChanged, accepted(view(nil, first)), nil},
+		{"fullmesh closes nothing of the peer", FullMesh{}, pathsChanged, accepted(view(nil, lost(overWiFi))), nil},
+		{"fullmesh keeps what never had a route", FullMesh{}, pathsChanged, view(all[1:2], first), open(overCell)},
 
 		{"refreshing restores at once", Refreshing{}, closed(first), view(all), open(overWiFi)},
 		{"refreshing counts the age", Refreshing{MaxAge: time.Hour}, begins, view(all, first), []Action{Wake{time.Hour}}},

@@ -160,7 +160,7 @@ func (e *Engine) leaveQueue(c *conn) {
 // create tells the kernel to open a subflow that has waited.
 func (e *Engine) create(c *conn, i int, now time.Time) {
 	s := &c.Subflows[i]
-	s.State, s.Since, s.device = Opening, now, e.net.device(s.Local)
+	s.State, s.Since, s.device, s.routed = Opening, now, e.net.device(s.Local), c.Has(s.Path)
 	local := pm.Endpoint{Addr: s.Local, IfIndex: s.device}
 	if s.Backup {
 		local.Flags = pm.Backup

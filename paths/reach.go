@@ -7,11 +7,15 @@ import (
 	"time"
 )
 
-// setRemotes begins the list of the peer's addresses. Where the peer opened the
-// connection nobody listens at the address that it came from.
+// setRemotes puts the peer's address of the first subflow into the list. Where
+// the peer opened the connection nobody listens there.
 func (c *conn) setRemotes() {
-	if c.Initiator && !c.denies0 && !slices.ContainsFunc(c.Remotes, func(r Remote) bool { return r.ID == 0 }) {
+	first := slices.IndexFunc(c.Remotes, func(r Remote) bool { return r.ID == 0 })
+	switch wanted := c.Initiator && !c.denies0; {
+	case wanted && first < 0:
 		c.Remotes = slices.Insert(c.Remotes, 0, Remote{0, c.First.Remote})
+	case !wanted && first >= 0:
+		c.Remotes = slices.Delete(c.Remotes, first, first+1)
 	}
 }
 
@@ -27,24 +31,28 @@ func (c *conn) removed(id uint8) {
 	}
 }
 
-// findPaths asks which paths there are, and reports whether that has changed.
+// findPaths asks which paths there are, and reports whether that has changed, or
+// subflows have lost theirs.
 // Paths that are new have another chance at once.
 func (e *Engine) findPaths(c *conn) bool {
+	if !c.adopted || !c.known() || c.policy.passive() || e.o.Observe {
+		return false
+	}
+	c.setRemotes()
+	lost := e.findLost(c)
 	var found []Path
-	if !c.policy.passive() && !e.o.Observe {
-		for _, a := range e.net.addresses {
-			if !c.policy.uses(a.device) || c.only4 && !a.Is4() {
-				continue
-			}
-			for _, r := range c.Remotes {
-				if e.net.reaches(a, r.Addr.Addr()) {
-					found = append(found, Path{a.Addr, r.Addr})
-				}
+	for _, a := range e.net.addresses {
+		if !c.policy.uses(a.device) || c.only4 && !a.Is4() {
+			continue
+		}
+		for _, r := range c.Remotes {
+			if e.net.reaches(a, r.Addr.Addr()) {
+				found = append(found, Path{a.Addr, r.Addr})
 			}
 		}
 	}
 	if slices.Equal(found, c.Paths) {
-		return false
+		return lost
 	}
 	for _, p := range found {
 		if !c.Has(p) {
@@ -60,9 +68,25 @@ func (e *Engine) findPaths(c *conn) bool {
 	return true
 }
 
+// findLost marks the subflows that have lost their route, and reports whether
+// there are new ones. Subflows that never had one, such as those from an address
+// of somebody else (IP_TRANSPARENT), are none of them.
+func (e *Engine) findLost(c *conn) bool {
+	some := false
+	for i := range c.Subflows {
+		s := &c.Subflows[i]
+		a, ok := e.net.find(s.Local)
+		reaches := ok && e.net.reaches(a, s.Remote.Addr())
+		s.routed = s.routed || reaches
+		some = some || s.routed && !reaches && !s.Lost
+		s.Lost = s.routed && !reaches
+	}
+	return some
+}
+
 // pathsChanged tells the manager, if paths did change.
 func (e *Engine) pathsChanged(c *conn, now time.Time) {
-	if c.started && e.findPaths(c) {
+	if e.findPaths(c) && c.started {
 		e.tell(c, now, Manager.PathsChanged)
 	}
 	e.schedule(c)

@@ -26,6 +26,7 @@ type ConnectionState struct {
 	// the last ones that ended, oldest first.
 	Subflows, Past []SubflowState
 	Remotes        []Remote // addresses of the peer for more subflows
+	Paths          []Path   // on which there could be some
 }
 
 // SubflowState is what Snapshot tells of a subflow.
@@ -84,7 +85,7 @@ func (e *Engine) states() []ConnectionState {
 		}
 		s := ConnectionState{
 			Token: c.Token, Initiator: c.Initiator, Policy: c.policy.Name, Begun: c.Begun,
-			Lost: c.lost, LostBy: c.lostBy, Remotes: slices.Clone(c.Remotes),
+			Lost: c.lost, LostBy: c.lostBy, Remotes: slices.Clone(c.Remotes), Paths: slices.Clone(c.Paths),
 		}
 		for _, f := range slices.Concat(c.Subflows, c.closing) {
 			s.Subflows = append(s.Subflows, SubflowState{Subflow: f})

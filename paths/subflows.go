@@ -21,6 +21,7 @@ func (e *Engine) begun(s *seen, now time.Time) {
 		f := c.add(Subflow{State: Established, Since: now, Opened: FirstSubflow, Passive: s.passive, Backup: s.backup})
 		s.on(f)
 		e.opened(c, *f, now)
+		e.findPaths(c)
 	}
 	e.start(c, now)
 	e.schedule(c)

@@ -100,7 +100,13 @@ func (w *world) engineOn(h *lab.Host, o Options) *Engine {
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
 			states, err := e.Snapshot()
-			w.t.Logf("%s: %+v\n%v\n%+v", h.Name(), e.Counters(), err, states)
+			w.t.Logf("%s: %+v, %v", h.Name(), e.Counters(), err)
+			for _, c := range states {
+				w.t.Logf("%08x of %q, initiator %t, lost %v by %s, remotes %v, paths %v", c.Token, c.Policy, c.Initiator, c.Lost, c.LostBy, c.Remotes, c.Paths)
+				for _, s := range slices.Concat(c.Subflows, c.Past) {
+					w.t.Logf("  %s port %d on %q: %s since %v, opened: %s, closed: %s", s.Path, s.Port, s.Interface, s.State, s.Since, s.Opened, s.Subflow.Closed)
+				}
+			}
 		}
 		if err := e.Close(); err != nil {
 			w.t.Error(err)
