@@ -74,6 +74,7 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 		s.reject(RefusedResources, err)
 		return
 	}
+	w.nurse(s)
 	s.opening.handshake = l.FrontEnd.Greet(&s.opening.client, w.loop.Now())
 	s.greet()
 }

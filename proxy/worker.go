@@ -45,6 +45,8 @@ type worker struct {
 	accepts  map[*binding]*acceptor
 	starving bool        // does not accept for want of descriptors
 	resume   event.Timer // ends that
+	embryos  []*session  // whose clients' handshakes are not over
+	hatching event.Timer // looks at those
 	draining bool
 	idle     func()        // says that the last session has ended
 	drained  chan struct{} // closed by it
@@ -57,6 +59,7 @@ func newWorker(s *Server) (*worker, error) {
 	}
 	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
 	w.resume.Func = w.accepting
+	w.hatching.Func = w.hatch
 	w.idle = sync.OnceFunc(func() { close(w.drained) })
 	return w, nil
 }
