@@ -70,10 +70,7 @@ func (h *home) links() []*lab.Link { return []*lab.Link{h.DSL.Link, h.LTE.Link} 
 func TestHome(t *testing.T) {
 	h := newHome(t, equalHome, fileSize)
 	for _, addr := range []netip.AddrPort{h.v4, h.v6} {
-		before := counters(t, h.links()...)
-		r := fetch(t, h.Client, h.web, addr)
-		checkShares(t, 0.3, before, h.links()...)
-		checkGoodput(t, r)
+		checkAggregation(t, h.links(), func() apps.CurlResult { return fetch(t, h.Client, h.web, addr) })
 		awaitLog(t, h.aggregator, "listener=converter", "server="+addr.String(), "client_mptcp=yes")
 	}
 }
