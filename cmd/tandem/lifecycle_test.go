@@ -86,15 +86,17 @@ func (r *relayed) tunnel(t *testing.T, addr string) net.Conn {
 	return c
 }
 
+// stillThere is what exchange says.
+const stillThere = "still there?"
+
 func exchange(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.SetDeadline(time.Now().Add(5 * time.Second))
-	const text = "still there?"
-	if _, err := io.WriteString(c, text); err != nil {
+	if _, err := io.WriteString(c, stillThere); err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, len(text))
-	if _, err := io.ReadFull(c, b); err != nil || string(b) != text {
+	b := make([]byte, len(stillThere))
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != stillThere {
 		t.Fatalf("read %q, %v", b, err)
 	}
 }
