@@ -30,10 +30,13 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	e.opening -= c.opener()
 	c.policy, c.adopted, c.Initiator, c.started = p, true, initiator, false
 	e.opening += c.opener()
+	if !p.passive() {
+		e.listenToAll()
+	}
 	perSecond := rate.Limit(p.OpensPerSecond)
 	burst := max(int(p.OpensPerSecond), 1)
 	c.ours, c.theirs = rate.NewLimiter(perSecond, burst), rate.NewLimiter(perSecond, burst)
-	if err := e.settings.keep(p.Keep); err != nil {
+	if err := e.keep(p.Keep); err != nil {
 		e.log.Error("connections without subflows may be closed early", "error", err)
 	}
 	if !c.known() {

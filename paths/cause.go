@@ -2,7 +2,11 @@
 
 package paths
 
-import "strconv"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
 
 // Cause is why a subflow was opened or closed.
 type Cause uint8
@@ -52,3 +56,16 @@ func (c Cause) String() string {
 
 // loss reports whether a subflow that ended with c is missed.
 func (c Cause) loss() bool { return c >= ClosedByPeer && c <= PathLost }
+
+// MarshalText is String.
+func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (c *Cause) UnmarshalText(b []byte) error {
+	i := slices.Index(causeNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("unknown cause %q", b)
+	}
+	*c = Cause(i)
+	return nil
+}

@@ -3,6 +3,7 @@
 package paths
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -38,6 +39,19 @@ var stateNames = [...]string{"waiting", "opening", "established", "closing", "cl
 
 // String is for logs.
 func (s State) String() string { return stateNames[min(int(s), len(stateNames)-1)] }
+
+// MarshalText is String.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (s *State) UnmarshalText(b []byte) error {
+	i := slices.Index(stateNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("unknown state %q", b)
+	}
+	*s = State(i)
+	return nil
+}
 
 // Subflow is one TCP connection of an MPTCP connection.
 type Subflow struct {

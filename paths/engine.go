@@ -4,13 +4,13 @@ package paths
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -89,6 +89,8 @@ type Engine struct {
 	mu    sync.Mutex
 	calls []func() // for the loop
 	wake  chan struct{}
+	later *time.Timer // wakes it
+	armed atomic.Bool // later runs
 
 	fromBPF chan bpf.Event
 	fromPM  chan pm.Event
@@ -105,6 +107,7 @@ type Engine struct {
 	polls     bool    // bytes are counted by this end
 	gap       bool    // events were lost
 	unknown   []*conn // adopted, and nothing heard of them
+	listens   bool    // for when connections may have more subflows
 	watchers  map[*watcher]struct{}
 	counters  Counters
 	settings  settings
@@ -134,21 +137,20 @@ func New(o Options) (*Engine, error) {
 		all:      rate.NewLimiter(rate.Limit(o.OpensPerSecond), max(int(o.OpensPerSecond), 1)),
 		counters: newCounters(),
 	}
+	e.later = time.AfterFunc(time.Hour, func() {
+		e.armed.Store(false)
+		e.signal()
+	})
+	e.later.Stop()
 	if e.log == nil {
 		e.log = slog.Default()
 	}
 	if err := e.open(); err != nil {
-		return nil, errors.Join(unavailable(err), e.release())
+		return nil, errors.Join(unavailable(err), e.settings.restore(), e.release())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
-	started := make(chan error)
-	e.running.Go(func() { e.run(ctx, started) })
-	if err := <-started; err != nil {
-		stop()
-		e.running.Wait()
-		return nil, errors.Join(unavailable(err), e.release())
-	}
+	e.running.Go(func() { e.run(ctx) })
 	e.running.Go(func() { e.readPM(ctx) })
 	e.running.Go(func() { e.readNetwork(ctx) })
 	if o.Events != nil {
@@ -165,11 +167,46 @@ func (e *Engine) open() error {
 	if e.events, err = pm.Subscribe(pm.Options{NetNS: e.o.NetNS, Buffer: e.o.Buffer}); err != nil {
 		return err
 	}
+	if e.o.Events != nil {
+		e.listen(pm.Announced{}, pm.Removed{}, pm.SubflowPriority{})
+	}
 	if e.diag, err = sockdiag.Dial(e.o.NetNS); err != nil {
 		return err
 	}
-	e.net, err = openNetwork(e.o.NetNS)
-	return err
+	if e.net, err = openNetwork(e.o.NetNS); err != nil {
+		return err
+	}
+	if err := e.net.read(); err != nil {
+		return err
+	}
+	return inside(e.o.NetNS, func() error {
+		if !e.o.Observe {
+			if err := e.settings.userspace(); err != nil {
+				return err
+			}
+		}
+		return e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
+	})
+}
+
+// inside calls f on a thread in a network namespace; 0 is that of the process.
+func inside(netNS int, f func() error) error {
+	if netNS == 0 {
+		return f()
+	}
+	result := make(chan error)
+	go func() {
+		// Not unlocked: the thread ends with this goroutine.
+		runtime.LockOSThread()
+		err := netns.Set(netns.NsHandle(netNS))
+		if err == nil {
+			err = f()
+		} else {
+			err = fmt.Errorf("enter network namespace: %w", err)
+		}
+		result <- err
+	}()
+	return <-result
 }
 
 func (e *Engine) release() error {
@@ -197,160 +234,7 @@ func (e *Engine) Close() error {
 		e.o.Events.Interrupt()
 	}
 	e.net.changes.Close() // ends readNetwork
-	<-e.done
 	e.running.Wait()
+	e.later.Stop()
 	return errors.Join(e.release(), e.settings.restore())
-}
-
-// run is the loop.
-func (e *Engine) run(ctx context.Context, started chan<- error) {
-	defer close(e.done)
-	if e.o.NetNS != 0 {
-		// Not unlocked: the thread ends with this goroutine.
-		runtime.LockOSThread()
-		if err := netns.Set(netns.NsHandle(e.o.NetNS)); err != nil {
-			started <- fmt.Errorf("enter network namespace: %w", err)
-			return
-		}
-	}
-	err := e.net.read()
-	if err == nil && !e.o.Observe {
-		err = e.settings.userspace()
-	}
-	if err == nil {
-		err = e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
-	}
-	started <- err
-	if err != nil {
-		return
-	}
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			for w := range e.watchers {
-				close(w.notices)
-			}
-			return
-		case <-e.wake:
-			for _, call := range e.take() {
-				call()
-			}
-		case ev := <-e.fromBPF:
-			e.kernelEvent(&ev)
-		case ev := <-e.fromPM:
-			e.netlinkEvent(ev)
-		case <-e.changed:
-			e.readAt = soon(e.readAt, e.lastRead, readEvery)
-		case <-timer.C:
-		}
-		timer.Reset(time.Until(e.advance(time.Now())))
-	}
-}
-
-// soon is when something costly is to be done that may have been asked for
-// already, and was done last at a time.
-func soon(asked, last time.Time, every time.Duration) time.Time {
-	if !asked.IsZero() {
-		return asked
-	}
-	next := time.Now().Add(every / 5)
-	if earliest := last.Add(every); next.Before(earliest) {
-		return earliest
-	}
-	return next
-}
-
-// advance does what is due and returns when the next is.
-func (e *Engine) advance(now time.Time) time.Time {
-	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
-	if due(e.readAt) {
-		e.readAt = time.Time{}
-		e.networkChanged(now)
-		e.lastRead = time.Now()
-	}
-	if due(e.auditAt) {
-		e.auditAt, e.gap, e.repairAt = time.Time{}, true, now
-	}
-	if e.opening > 0 && e.auditAt.IsZero() && !e.o.Observe {
-		e.auditAt = now.Add(e.o.StallAfter / 3)
-	}
-	if due(e.repairAt) {
-		e.repairAt = time.Time{}
-		e.repair(now)
-		e.lastRepair = time.Now()
-	}
-	for len(e.timers) > 0 && due(e.timers[0].next) {
-		e.service(e.timers[0], now)
-	}
-	idle := e.openReady(now)
-	if due(e.watchAt) {
-		e.watchAt = time.Time{}
-		e.putWatches()
-		e.lastWatch = time.Now()
-	}
-	next := now.Add(time.Hour)
-	for _, t := range []time.Time{e.readAt, e.repairAt, e.auditAt, e.watchAt, idle} {
-		if !t.IsZero() && t.Before(next) {
-			next = t
-		}
-	}
-	if len(e.timers) > 0 && e.timers[0].next.Before(next) {
-		next = e.timers[0].next
-	}
-	return next
-}
-
-// schedule puts a connection where it belongs among the timers.
-func (e *Engine) schedule(c *conn) {
-	c.next = c.deadline()
-	switch {
-	case c.next.IsZero() && c.position >= 0:
-		heap.Remove(&e.timers, c.position)
-	case c.next.IsZero():
-	case c.position >= 0:
-		heap.Fix(&e.timers, c.position)
-	default:
-		heap.Push(&e.timers, c)
-	}
-}
-
-// do has the loop call f. It reports whether there is a loop that will.
-func (e *Engine) do(f func()) bool {
-	select {
-	case <-e.done:
-		return false
-	default:
-	}
-	e.mu.Lock()
-	e.calls = append(e.calls, f)
-	e.mu.Unlock()
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-	return true
-}
-
-// ask has the loop call f and waits for it.
-func (e *Engine) ask(f func()) bool {
-	called := make(chan struct{})
-	if !e.do(func() { f(); close(called) }) {
-		return false
-	}
-	select {
-	case <-called:
-		return true
-	case <-e.done:
-		return false
-	}
-}
-
-func (e *Engine) take() []func() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	calls := e.calls
-	e.calls = nil
-	return calls
 }

@@ -32,9 +32,16 @@ func (e *Engine) readBPF(ctx context.Context) {
 	}
 }
 
+// coalesce is how long an event of netlink may wait for others, if it comes
+// right after one that was waited for. To be woken for each costs more than to
+// take it.
+const coalesce = time.Millisecond
+
 func (e *Engine) readPM(ctx context.Context) {
 	for {
+		begin := time.Now()
 		ev, err := e.events.Next(ctx)
+		waited := time.Since(begin) > coalesce/10
 		if err != nil {
 			if ctx.Err() == nil {
 				e.log.Error("no more events of path managers", "error", err)
@@ -45,6 +52,9 @@ func (e *Engine) readPM(ctx context.Context) {
 		case e.fromPM <- ev:
 		case <-e.done:
 			return
+		}
+		if waited {
+			time.Sleep(coalesce)
 		}
 	}
 }
@@ -62,6 +72,25 @@ func (e *Engine) readNetwork(ctx context.Context) {
 		default:
 		}
 	}
+}
+
+// listen leaves out what eBPF tells, or nobody wants to know. Without it there
+// would only be more to read.
+func (e *Engine) listen(kinds ...pm.Event) {
+	if err := e.events.Only(kinds...); err != nil {
+		e.log.Warn("events of path managers are not filtered", "error", err)
+	}
+}
+
+// listenToAll is for the first connection for which this end opens subflows.
+func (e *Engine) listenToAll() {
+	if e.listens || e.o.Events == nil {
+		return
+	}
+	e.listens = true
+	e.listen(pm.Established{}, pm.Announced{}, pm.Removed{}, pm.SubflowPriority{})
+	e.gap = true // it may be one that events told of before
+	e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
 }
 
 // seen is what an event tells of a subflow.

@@ -304,7 +304,8 @@ func (e *Engine) withdraw(c *conn, a netip.AddrPort) {
 func (e *Engine) putWatches() {
 	watches := e.watches
 	e.watches = nil
-	if len(watches) == 0 || e.o.Events.Watch(watches...) == nil {
+	watch := func() error { return e.o.Events.Watch(watches...) }
+	if len(watches) == 0 || inside(e.o.NetNS, watch) == nil {
 		return
 	}
 	// This kernel cannot watch live subflows.

@@ -30,12 +30,11 @@ func (s *settings) userspace() error {
 // than the engine, which then has the word.
 const keepMargin = 10 * time.Second
 
+func keepSeconds(d time.Duration) int { return int((d + keepMargin + time.Second - 1) / time.Second) }
+
 // keep has the kernel keep connections without subflows for longer than d.
 func (s *settings) keep(d time.Duration) error {
-	seconds := int((d + keepMargin + time.Second - 1) / time.Second)
-	if seconds <= s.kept {
-		return nil
-	}
+	seconds := keepSeconds(d)
 	now, err := mptcp.SysctlCloseTimeout.Read()
 	if err != nil {
 		return err
@@ -50,6 +49,14 @@ func (s *settings) keep(d time.Duration) error {
 		s.restores = append(s.restores, restore)
 	}
 	return err
+}
+
+// keep is for a policy that is used from now on.
+func (e *Engine) keep(d time.Duration) error {
+	if keepSeconds(d) <= e.settings.kept {
+		return nil
+	}
+	return inside(e.o.NetNS, func() error { return e.settings.keep(d) })
 }
 
 // restore puts back the last change first, because each knows only the value

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// run is the loop.
+func (e *Engine) run(ctx context.Context) {
+	defer close(e.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for w := range e.watchers {
+				close(w.notices)
+			}
+			return
+		case <-e.wake:
+			for _, call := range e.take() {
+				call()
+			}
+		case ev := <-e.fromBPF:
+			e.kernelEvent(&ev)
+			e.drain()
+		case ev := <-e.fromPM:
+			e.netlinkEvent(ev)
+			e.drain()
+		case <-e.changed:
+			e.readAt = soon(e.readAt, e.lastRead, readEvery)
+		case <-timer.C:
+		}
+		timer.Reset(time.Until(e.advance(time.Now())))
+	}
+}
+
+// drain takes the events that wait, but not so many that other things would.
+func (e *Engine) drain() {
+	for range batch {
+		select {
+		case ev := <-e.fromBPF:
+			e.kernelEvent(&ev)
+		case ev := <-e.fromPM:
+			e.netlinkEvent(ev)
+		default:
+			return
+		}
+	}
+}
+
+// soon is when something costly is to be done that may have been asked for
+// already, and was done last at a time.
+func soon(asked, last time.Time, every time.Duration) time.Time {
+	if !asked.IsZero() {
+		return asked
+	}
+	next := time.Now().Add(every / 5)
+	if earliest := last.Add(every); next.Before(earliest) {
+		return earliest
+	}
+	return next
+}
+
+// advance does what is due and returns when the next is.
+func (e *Engine) advance(now time.Time) time.Time {
+	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
+	if due(e.readAt) {
+		e.readAt = time.Time{}
+		e.networkChanged(now)
+		e.lastRead = time.Now()
+	}
+	if due(e.auditAt) {
+		e.auditAt, e.gap, e.repairAt = time.Time{}, true, now
+	}
+	if e.opening > 0 && e.auditAt.IsZero() && !e.o.Observe {
+		e.auditAt = now.Add(e.o.StallAfter / 3)
+	}
+	if due(e.repairAt) {
+		e.repairAt = time.Time{}
+		e.repair(now)
+		e.lastRepair = time.Now()
+	}
+	for len(e.timers) > 0 && due(e.timers[0].next) {
+		e.service(e.timers[0], now)
+	}
+	idle := e.openReady(now)
+	if due(e.watchAt) {
+		e.watchAt = time.Time{}
+		e.putWatches()
+		e.lastWatch = time.Now()
+	}
+	next := now.Add(time.Hour)
+	for _, t := range []time.Time{e.readAt, e.repairAt, e.auditAt, e.watchAt, idle} {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	if len(e.timers) > 0 && e.timers[0].next.Before(next) {
+		next = e.timers[0].next
+	}
+	return next
+}
+
+// schedule puts a connection where it belongs among the timers.
+func (e *Engine) schedule(c *conn) {
+	c.next = c.deadline()
+	switch {
+	case c.next.IsZero() && c.position >= 0:
+		heap.Remove(&e.timers, c.position)
+	case c.next.IsZero():
+	case c.position >= 0:
+		heap.Fix(&e.timers, c.position)
+	default:
+		heap.Push(&e.timers, c)
+	}
+}
+
+// do has the loop call f within a millisecond: to wake it for each connection
+// would cost more than the work. It reports whether there is a loop that will.
+func (e *Engine) do(f func()) bool {
+	if !e.put(f) {
+		return false
+	}
+	if e.armed.CompareAndSwap(false, true) {
+		e.later.Reset(coalesce)
+	}
+	return true
+}
+
+// ask has the loop call f and waits for it.
+func (e *Engine) ask(f func()) bool {
+	called := make(chan struct{})
+	if !e.put(func() { f(); close(called) }) {
+		return false
+	}
+	e.signal()
+	select {
+	case <-called:
+		return true
+	case <-e.done:
+		return false
+	}
+}
+
+func (e *Engine) put(f func()) bool {
+	select {
+	case <-e.done:
+		return false
+	default:
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, f)
+	return true
+}
+
+func (e *Engine) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Engine) take() []func() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	calls := e.calls
+	e.calls = nil
+	return calls
+}
