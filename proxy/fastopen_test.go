@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -42,14 +43,15 @@ func inOwnNamespace(t *testing.T) bool {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root for a network namespace")
 	}
-	c := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
+	c := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$", "-test.timeout=2m",
+		"-rapid.checks="+flag.Lookup("rapid.checks").Value.String())
 	c.Env = append(os.Environ(), namespaceChild+"="+t.Name())
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	out, err := c.CombinedOutput()
 	switch {
 	case err != nil:
 		t.Errorf("in a namespace: %v\n%s", err, out)
-	case bytes.Contains(out, []byte("--- SKIP")):
+	case bytes.Contains(out, []byte("\n--- SKIP")): // of a subtest it is indented
 		t.Skipf("in a namespace:\n%s", out)
 	}
 	return false

@@ -19,6 +19,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/proxy/relay/relaytest"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
 
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(starvedChild) != "" {
 		os.Exit(runStarvedChild())
 	}
+	relaytest.Limits(4, 8)
 	goleak.VerifyTestMain(m)
 }
 
@@ -124,7 +126,9 @@ func serve(t testing.TB, o Options, listeners ...*Listener) *proxied {
 	}
 	p.Server = s
 	t.Cleanup(s.Close)
-	p.apply(listeners...)
+	if len(listeners) > 0 {
+		p.apply(listeners...)
+	}
 	return p
 }
 

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		peers(n)
 		return
 	}
-	relaytest.Limits(25, 12)
+	relaytest.Limits(20, 8)
 	goleak.VerifyTestMain(m)
 }
 

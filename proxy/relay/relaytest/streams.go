@@ -90,6 +90,7 @@ func (s *suite) messages(t *testing.T) {
 		send[i], receive[i] = newSender(x.near, x.seed, chunk), newReceiver(x.far, x.seed, chunk)
 	}
 	for round := range 80 {
+		c.extend()
 		for i, x := range sides {
 			// From one byte to what fills several reads of the relay, in turn.
 			n := 1 + round*round*round%500_000

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	soon  = 60 * time.Millisecond
+	soon  = 250 * time.Millisecond
 	never = time.Hour
 )
 
@@ -24,7 +24,8 @@ func (s *suite) idleTimeout(t *testing.T) {
 		s.timedOut(t, c, relay.ErrIdle)
 	})
 	t.Run("used", func(t *testing.T) {
-		c := s.join(t, r)
+		// Long enough for a byte to arrive, also on a busy machine.
+		c := s.join(t, Request{Timeouts: relay.Timeouts{Idle: 4 * soon, HalfClosed: never}})
 		defer c.Close()
 		err := errors.Join(newSender(c.Client, clientSeed, 1).send(1), newReceiver(c.Server, clientSeed, 1).receive(1))
 		if err != nil {
