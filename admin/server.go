@@ -120,8 +120,11 @@ func (s *Server) note(r *http.Request, err error) {
 	if c, ok := r.Context().Value(peerKey{}).(*unix.Ucred); ok {
 		attrs = append(attrs, slog.Any("uid", c.Uid), slog.Any("pid", c.Pid))
 	}
-	if err != nil {
-		attrs = append(attrs, slog.String("err", err.Error()))
+	var e *Error
+	if errors.As(err, &e) {
+		attrs = append(attrs, slog.String("err", e.Message)) // the hint is for who has asked
+	} else if err != nil {
+		attrs = append(attrs, slog.Any("err", err))
 	}
 	s.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "operator's request", attrs...)
 }
