@@ -6,15 +6,16 @@ import (
 	"container/heap"
 	"slices"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Adopt hands a connection over to the engine once it has been accepted or,
 // with initiator, dialed; token is that of mptcp.Status. Events that came
 // before are not lost. Adopting it again replaces its policy, and leaves the
-// subflows that it has.
+// subflows that it has. Token 0, plain TCP, is ignored.
 func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
+	if token == 0 {
+		return // plain TCP
+	}
 	p = p.withDefaults()
 	e.do(func() { e.adopt(token, p, initiator, time.Now()) })
 }
@@ -33,9 +34,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	if !p.passive() {
 		e.listenToAll()
 	}
-	perSecond := rate.Limit(p.OpensPerSecond)
-	burst := max(int(p.OpensPerSecond), 1)
-	c.ours, c.theirs = rate.NewLimiter(perSecond, burst), rate.NewLimiter(perSecond, burst)
+	c.ours, c.theirs = nil, nil
 	if err := e.keep(p.Keep); err != nil {
 		e.log.Error("connections without subflows may be closed early", "error", err)
 	}

@@ -37,15 +37,15 @@ type conn struct {
 	lostBy   Cause     // how that ended
 	expired  bool
 	wakes    []time.Time
-	watch    uint64    // bytes
-	gone     uint64    // bytes of closed subflows
-	sampled  time.Time // when Bytes was measured
-	ours     *rate.Limiter
-	theirs   *rate.Limiter
-	queued   bool      // is in Engine.ready
-	dropped  bool      // is not among Engine.conns any more
-	next     time.Time // when to look at it; zero is never
-	position int       // in Engine.timers
+	watch    uint64        // bytes
+	gone     uint64        // bytes of closed subflows
+	sampled  time.Time     // when Bytes was measured
+	ours     *rate.Limiter // of openings by this end; nil is not used yet
+	theirs   *rate.Limiter // by the peer
+	queued   bool          // is in Engine.ready
+	dropped  bool          // is not among Engine.conns any more
+	next     time.Time     // when to look at it; zero is never
+	position int           // in Engine.timers
 }
 
 // loss is a subflow that was lost.
@@ -132,6 +132,15 @@ func (c *conn) troubleOn(p Path) *trouble {
 		c.trouble[p] = t
 	}
 	return t
+}
+
+// limiter returns one of the two, after making it if it is the first time.
+func (c *conn) limiter(of **rate.Limiter) *rate.Limiter {
+	if *of == nil {
+		n := c.policy.OpensPerSecond
+		*of = rate.NewLimiter(rate.Limit(n), max(int(n), 1))
+	}
+	return *of
 }
 
 // count brings up to date whether the connection has lost all subflows.

@@ -51,6 +51,10 @@ type Options struct {
 	// Observe leaves the namespace, and with it new connections, to the
 	// in-kernel path manager: managers are told nothing.
 	Observe bool
+	// State is a file that keeps the settings of the namespace from before, so
+	// that the next New, or Recover, can put them back if this process is
+	// killed. Empty is none.
+	State string
 	// Keep is the longest Policy.Keep that is expected. Adopt may exceed it.
 	Keep time.Duration
 	// OpensPerSecond limits how many subflows are opened for all connections
@@ -180,6 +184,9 @@ func (e *Engine) open() error {
 		return err
 	}
 	return inside(e.o.NetNS, func() error {
+		if err := e.settings.open(e.o.State); err != nil {
+			return err
+		}
 		if !e.o.Observe {
 			if err := e.settings.userspace(); err != nil {
 				return err

@@ -3,6 +3,7 @@
 package paths
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ type address struct {
 	index    int
 	device   string
 	loopback bool
+	rank     int // among those of its family on the interface
 }
 
 // network knows the addresses and routes of a network namespace.
@@ -104,9 +106,18 @@ func (n *network) read() error {
 		if link == nil || !ok || a.Scope != unix.RT_SCOPE_UNIVERSE || a.Flags&unusable != 0 {
 			continue
 		}
-		n.addresses = append(n.addresses, address{ip.Unmap(), link.Index, link.Name, link.RawFlags&unix.IFF_LOOPBACK != 0})
+		found := address{Addr: ip.Unmap(), index: link.Index, device: link.Name, loopback: link.RawFlags&unix.IFF_LOOPBACK != 0}
+		for _, other := range n.addresses {
+			if other.index == found.index && other.Is4() == found.Is4() {
+				found.rank++
+			}
+		}
+		n.addresses = append(n.addresses, found)
 	}
-	slices.SortStableFunc(n.addresses, func(a, b address) int { return a.index - b.index })
+	// Where there is a limit, each interface gets its share.
+	slices.SortStableFunc(n.addresses, func(a, b address) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.index, b.index))
+	})
 	return nil
 }
 

@@ -133,7 +133,7 @@ func (e *Engine) openReady(now time.Time) time.Time {
 			e.counters.Delayed++
 			return now.Add(time.Duration(float64(time.Second) / e.o.OpensPerSecond))
 		}
-		c.ours.AllowN(now, 1)
+		c.limiter(&c.ours).AllowN(now, 1)
 		e.create(c, i, now)
 		e.ready = append(e.ready[1:], c)
 	}
@@ -142,7 +142,7 @@ func (e *Engine) openReady(now time.Time) time.Time {
 
 // limit is how long a connection has to wait for its own limit.
 func (e *Engine) limit(c *conn, now time.Time) time.Duration {
-	if missing := 1 - c.ours.TokensAt(now); missing > 0 {
+	if missing := 1 - c.limiter(&c.ours).TokensAt(now); missing > 0 {
 		return max(time.Duration(missing/c.policy.OpensPerSecond*float64(time.Second)), time.Millisecond)
 	}
 	return 0

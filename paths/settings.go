@@ -3,10 +3,16 @@
 package paths
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/mptcp"
 )
@@ -15,7 +21,81 @@ import (
 // inside of it.
 type settings struct {
 	restores []func() error
-	kept     int // seconds that the kernel keeps connections, at least
+	kept     int      // seconds that the kernel keeps connections, at least
+	state    *os.File // locked; nil if there is none, or another process has it
+}
+
+// before are the settings that a killed process has left a note of.
+type before struct {
+	PathManager  string `json:"path_manager,omitempty"`
+	CloseTimeout string `json:"close_timeout,omitempty"`
+}
+
+// Recover puts back the settings of the network namespace of the calling thread
+// as they were before an Engine with this Options.State whose process was
+// killed. New does it by itself; it is for those who do without an Engine from
+// now on. Where there is nothing to do, or the process lives, it does nothing.
+func Recover(state string) error {
+	if _, err := os.Stat(state); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	var s settings
+	return errors.Join(s.open(state), s.restore())
+}
+
+// open puts back what a killed process left, and makes a note of what is now.
+func (s *settings) open(state string) error {
+	if state == "" {
+		return nil
+	}
+	f, err := os.OpenFile(state, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("state of path managers: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return f.Close() // another process has the namespace, too, and puts it back
+	}
+	s.state = f
+	if err := s.exchange(); err != nil {
+		return fmt.Errorf("state of path managers in %s: %w", state, err)
+	}
+	return nil
+}
+
+func (s *settings) exchange() error {
+	old, err := io.ReadAll(s.state)
+	if err != nil {
+		return err
+	}
+	var left before
+	// What cannot be read was cut off before anything was changed.
+	if json.Unmarshal(old, &left) == nil {
+		if left.PathManager != "" {
+			_, err = mptcp.SetPathManager(left.PathManager)
+		}
+		if left.CloseTimeout != "" && err == nil {
+			_, err = mptcp.SysctlCloseTimeout.Set(left.CloseTimeout)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var now before
+	if now.PathManager, err = mptcp.PathManager(); err != nil {
+		return err
+	}
+	if now.CloseTimeout, err = mptcp.SysctlCloseTimeout.Read(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	if err := s.state.Truncate(0); err != nil {
+		return err
+	}
+	_, err = s.state.WriteAt(text, 0)
+	return err
 }
 
 func (s *settings) userspace() error {
@@ -67,5 +147,10 @@ func (s *settings) restore() error {
 		errs = append(errs, restore())
 	}
 	s.restores = nil
+	if s.state != nil {
+		// Removed while locked: nobody takes it for that of a killed process.
+		errs = append(errs, os.Remove(s.state.Name()), s.state.Close())
+		s.state = nil
+	}
 	return errors.Join(errs...)
 }

@@ -85,7 +85,7 @@ func (e *Engine) checkJoin(c *conn, i int, now time.Time) bool {
 	switch {
 	case c.policy.refuses(s.Remote.Addr()):
 		e.close(c, s, Forbidden, now)
-	case len(c.Subflows) > c.policy.MaxSubflows, !c.theirs.AllowN(now, 1):
+	case len(c.Subflows) > c.policy.MaxSubflows, !c.limiter(&c.theirs).AllowN(now, 1):
 		e.close(c, s, TooMany, now)
 	default:
 		return false
