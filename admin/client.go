@@ -86,6 +86,27 @@ func (c *Client) Paths(ctx context.Context) (PathList, error) {
 	return ask[PathList](ctx, c, http.MethodGet, "/v1/paths", nil)
 }
 
+// PathEvents visits what happens to MPTCP connections, until ctx ends, the
+// visitor returns an error, or the gateway stops. listening is called once
+// nothing will be missed any more.
+func (c *Client) PathEvents(ctx context.Context, listening func(), visit func(*PathEvent) error) error {
+	return c.request(ctx, http.MethodGet, "/v1/paths/events", nil, func(body io.Reader) error {
+		listening()
+		for in := json.NewDecoder(body); ; {
+			event := new(PathEvent)
+			switch err := in.Decode(event); {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			}
+			if err := visit(event); err != nil {
+				return err
+			}
+		}
+	})
+}
+
 // Reload has the configuration read again.
 func (c *Client) Reload(ctx context.Context) (Reloaded, error) {
 	return ask[Reloaded](ctx, c, http.MethodPost, "/v1/reload", nil)

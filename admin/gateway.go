@@ -36,4 +36,6 @@ type Gateway interface {
 type PathSource interface {
 	// Paths returns the connections of this process with their subflows.
 	Paths() ([]Paths, error)
+	// PathEvents yields what happens to them until ctx ends.
+	PathEvents(ctx context.Context) (iter.Seq[PathEvent], error)
 }

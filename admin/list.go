@@ -4,6 +4,7 @@ package admin
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -75,9 +76,12 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) error {
 	return out.end(`,"more":false`)
 }
 
+// errNoPaths is for gateways that do not know subflows.
+var errNoPaths = &Error{"nobody watches the subflows of connections here", "", http.StatusNotImplemented}
+
 func (s *Server) paths(w http.ResponseWriter, _ *http.Request) error {
 	if s.o.Paths == nil {
-		return &Error{"nobody watches the subflows of connections here", "", http.StatusNotImplemented}
+		return errNoPaths
 	}
 	all, err := s.o.Paths.Paths()
 	if err != nil {
@@ -90,6 +94,42 @@ func (s *Server) paths(w http.ResponseWriter, _ *http.Request) error {
 		}
 	}
 	return out.end("")
+}
+
+// pathEvents writes events as they come, until the reader or the server goes.
+func (s *Server) pathEvents(w http.ResponseWriter, r *http.Request) error {
+	if s.o.Paths == nil {
+		return errNoPaths
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
+	events, err := s.o.Paths.PathEvents(ctx)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", linesType)
+	control, out := http.NewResponseController(w), json.NewEncoder(w)
+	// The time to read the request is over, and would end ctx.
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	// The headers say that events are being listened to.
+	if err := control.Flush(); err != nil {
+		return err
+	}
+	for event := range events {
+		if err := control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+			return err
+		}
+		if err := out.Encode(event); err != nil {
+			return err
+		}
+		if err := control.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readList is the reverse: it visits the items of the list under the first key

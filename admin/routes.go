@@ -34,6 +34,7 @@ var routes = []route{
 	{"GET", "/v1/connections", (*Server).connections, "The connections that have not ended", filterParameters, nil, Connections{}, nil},
 	{"DELETE", "/v1/connections/{id}", (*Server).kick, "Ends a connection with a reset on both legs", nil, nil, nil, []int{404}},
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
+	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},
 	{"POST", "/v1/reload", (*Server).reload, "Reads the configuration again; with mistakes in it nothing changes", nil, nil, Reloaded{}, []int{409, 422}},
 	{"GET", "/v1/log-level", (*Server).logLevel, "The least serious level that is logged", nil, nil, LogLevel{}, nil},
 	{"PUT", "/v1/log-level", (*Server).setLogLevel, "Changes the level until the next reload", nil, LogLevel{}, LogLevel{}, []int{422}},

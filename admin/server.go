@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	jsonType = "application/json"
+	jsonType  = "application/json"
+	linesType = "application/x-ndjson" // one JSON object per line
 	// writePatience is how long one who asked may take to read the next part of
 	// the answer.
 	writePatience = 30 * time.Second
@@ -41,6 +42,9 @@ type Server struct {
 	mux  *http.ServeMux
 	http http.Server
 	busy chan struct{} // one for each request being answered
+
+	closing context.Context // ends with Close: answers without an end do too
+	close   context.CancelFunc
 }
 
 // NewServer returns a server that has yet to Serve.
@@ -49,6 +53,7 @@ func NewServer(o Options) *Server {
 		o.Log = slog.Default()
 	}
 	s := &Server{o: o, mux: http.NewServeMux(), busy: make(chan struct{}, maxBusy)}
+	s.closing, s.close = context.WithCancel(context.Background())
 	for _, r := range routes {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handler(r))
 	}
@@ -77,6 +82,7 @@ func (s *Server) Serve(l net.Listener) error {
 // Close stops to serve. Requests that are being answered may go on until ctx
 // ends.
 func (s *Server) Close(ctx context.Context) error {
+	s.close()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return s.http.Close()
 	}

@@ -286,6 +286,26 @@ type Subflow struct {
 	Received uint64 `json:"bytes_received"`
 }
 
+// PathEvent is something that happened to an MPTCP connection.
+type PathEvent struct {
+	// Time at which it was noticed.
+	Time time.Time `json:"time"`
+	// Event is opened, failed or closed (a subflow), priority (the peer made a
+	// subflow a backup, or no backup), announced or removed (an address of the
+	// peer), or expired (the connection was without subflows for too long).
+	Event string `json:"event"`
+	// Token of the connection, as that of a Leg.
+	Token Token `json:"token"`
+	// Subflow that it is about, if it is about one.
+	Subflow *Subflow `json:"subflow,omitempty"`
+	// Remote address that was announced or removed.
+	Remote *netip.AddrPort `json:"remote,omitempty"`
+	// Cause of the end of the last subflow, of a connection that expired.
+	Cause string `json:"cause,omitempty"`
+	// Missed are events before this one that were not read fast enough.
+	Missed uint64 `json:"missed,omitempty"`
+}
+
 // Error is the answer to a request that failed.
 type Error struct {
 	// Message says what is wrong.

@@ -44,7 +44,7 @@ func (o *operators) serve(g *gateway) {
 	if o.socket == nil {
 		return
 	}
-	o.server = admin.NewServer(admin.Options{Gateway: operated{g}, Log: g.log})
+	o.server = admin.NewServer(admin.Options{Gateway: operated{g}, Paths: &g.paths, Log: g.log})
 	o.serving.Go(func() {
 		if err := o.server.Serve(o.socket); err != nil {
 			g.log.Error("operators cannot reach this tandem any more", "err", err)

@@ -4,10 +4,13 @@ package main
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
@@ -24,7 +27,13 @@ func TestPathManager(t *testing.T) {
 	h.web = labtest.Nginx(t, h.Server, 2*fileSize, h.v4)
 	labtest.Start(t, h.CPE, "ip", "mptcp", "endpoint", "flush").Wait()
 	h.aggregator = runTandem(t, h.Aggregator, aggregator)
-	h.cpe = runTandem(t, h.CPE, fullMesh)
+	dir, err := os.MkdirTemp("", "tandem-") // short, as paths of sockets have to be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	h.cpe = runTandem(t, h.CPE, "admin: {socket: "+socket+"}\n"+fullMesh)
 	before := counters(t, h.links()...)
 	done := make(chan apps.CurlResult, 1)
 	go func() {
@@ -35,6 +44,7 @@ func TestPathManager(t *testing.T) {
 		done <- r
 	}()
 	awaitBytes(t, h, before, fileSize/8)
+	checkPaths(t, socket)
 	for _, link := range []*lab.Link{h.LTE.Link, h.DSL.Link} {
 		if err := link.Down(); err != nil {
 			t.Fatal(err)
@@ -50,6 +60,35 @@ func TestPathManager(t *testing.T) {
 		awaitLink(t, link, fileSize/32)
 	}
 	checkFetched(t, h.web, <-done)
+}
+
+// checkPaths looks at what operators get to see.
+func checkPaths(t *testing.T, socket string) {
+	t.Helper()
+	client := admin.NewClient(socket)
+	defer client.Close()
+	list, err := client.Paths(t.Context())
+	if err != nil || len(list.Connections) == 0 {
+		t.Fatalf("paths: %+v, %v", list, err)
+	}
+	var busy *admin.Paths
+	for i, c := range list.Connections {
+		if len(c.Subflows) > 1 {
+			busy = &list.Connections[i]
+		}
+	}
+	if busy == nil || busy.Manager != "fullmesh" || !busy.Initiator {
+		t.Fatalf("no connection with two subflows: %+v", list)
+	}
+	for _, s := range busy.Subflows {
+		if s.State != "established" || s.Received == 0 || s.Interface != "dsl" && s.Interface != "lte" {
+			t.Errorf("subflow %+v", s)
+		}
+	}
+	var text strings.Builder
+	if err := printPaths(&text, list.Connections, time.Now()); err != nil || !strings.Contains(text.String(), "path manager fullmesh") {
+		t.Errorf("printed %q, %v", &text, err)
+	}
 }
 
 // awaitLink waits until a link has carried more bytes to the home.
