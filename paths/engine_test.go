@@ -116,8 +116,8 @@ func TestDelayingOnKernel(t *testing.T) {
 		to := w.AggregatorAddr.V4
 		f := w.connect(w.listen(to), to, Policy{Manager: Delaying{After: 100 * time.Millisecond}}, Policy{})
 		f.awaitSubflows(pair(w.WiFi.Addr.V4, to), pair(w.Cell.Addr.V4, to))
-		s := state(t, w.client, f.clientToken).Subflows
-		if wait := s[1].Since.Sub(s[0].Since); wait < 100*time.Millisecond {
+		c := state(t, w.client, f.clientToken)
+		if wait := c.Subflows[1].Since.Sub(c.Begun); wait < 100*time.Millisecond {
 			t.Errorf("the second one came after %v", wait)
 		}
 	})

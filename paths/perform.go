@@ -304,15 +304,16 @@ func (e *Engine) withdraw(c *conn, a netip.AddrPort) {
 func (e *Engine) putWatches() {
 	watches := e.watches
 	e.watches = nil
-	watch := func() error { return e.o.Events.Watch(watches...) }
-	if len(watches) == 0 || inside(e.o.NetNS, watch) == nil {
+	if len(watches) == 0 {
 		return
 	}
-	// This kernel cannot watch live subflows.
-	e.polls = true
+	err := inside(e.o.NetNS, func() error { return e.o.Events.Watch(watches...) })
+	// If not for all live subflows, this end has to count.
+	e.polls = e.polls || err != nil
 	for _, w := range watches {
+		// The bytes may have come before eBPF looked, and no more of them.
 		if c := e.conns[w.Token]; c != nil {
-			c.wakes = append(c.wakes, time.Now().Add(pollEvery))
+			c.wakes = append(c.wakes, time.Now())
 			e.schedule(c)
 		}
 	}
