@@ -186,3 +186,21 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryRouteIsDocumented looks into the documentation for people.
+func TestEveryRouteIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/admin.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range routes {
+		if !strings.Contains(string(doc), "`"+r.method+" "+r.path+"`") {
+			t.Errorf("%s %s is not in docs/admin.md", r.method, r.path)
+		}
+		for _, p := range r.parameters {
+			if !strings.Contains(string(doc), "`"+p.name+"`") {
+				t.Errorf("parameter %s of %s is not in docs/admin.md", p.name, r.path)
+			}
+		}
+	}
+}
