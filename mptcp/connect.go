@@ -107,12 +107,13 @@ func bindLocal(fd int, remote, local netip.AddrPort) error {
 	return nil
 }
 
-// connect sends the SYN, with as much of data as the kernel takes.
+// connect sends the SYN, with as much of data as the kernel takes. The socket
+// does not block, so that the Go scheduler need not hear of the call.
 func connect(fd int, sa *sockaddr, data []byte, fastOpen bool) (sent int, err error) {
 	var errno unix.Errno
 	if fastOpen {
 		var n uintptr
-		n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)),
+		n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)),
 			unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
 		if errno == 0 {
 			return int(n), nil
@@ -122,7 +123,7 @@ func connect(fd int, sa *sockaddr, data []byte, fastOpen bool) (sent int, err er
 		}
 		// net.ipv4.tcp_fastopen does not allow it.
 	}
-	_, _, errno = unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
+	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(sa.len))
 	return 0, inProgress(errno)
 }
 

@@ -99,7 +99,7 @@ func Accept(lfd int) (fd int, remote netip.AddrPort, err error) {
 	var sa sockaddr
 	sa.room()
 	for {
-		r, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&sa.raw)),
+		r, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&sa.raw)),
 			uintptr(unsafe.Pointer(&sa.len)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch errno {
 		case 0:

@@ -130,12 +130,14 @@ func (a *attempt) Ready(*event.Socket) {
 		return
 	}
 	r := a.race
-	if err := mptcp.ConnectError(a.socket.FD); err != nil {
-		r.note(err)
-		r.remove(a)
-		r.loop().Close(&a.socket)
-		r.launch()
-		return
+	if a.socket.Failed || a.socket.Hangup {
+		if err := mptcp.ConnectError(a.socket.FD); err != nil {
+			r.note(err)
+			r.remove(a)
+			r.loop().Close(&a.socket)
+			r.launch()
+			return
+		}
 	}
 	r.remove(a)
 	r.stop()

@@ -4,6 +4,7 @@ package event
 
 import (
 	"fmt"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,8 +67,10 @@ func (l *Loop) register(s *Socket, h Handler, events uint32) error {
 	sl := l.slot(s.FD)
 	sl.gen++
 	ev := unix.EpollEvent{Events: events, Fd: int32(s.FD), Pad: sl.gen}
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, s.FD, &ev); err != nil {
-		return fmt.Errorf("watch descriptor %d: %w", s.FD, err)
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epfd), unix.EPOLL_CTL_ADD, uintptr(s.FD),
+		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("watch descriptor %d: %w", s.FD, errno)
 	}
 	sl.socket = s
 	s.handler, s.registered = h, true
@@ -90,7 +93,8 @@ func (l *Loop) Close(s *Socket) {
 		return
 	}
 	l.forget(s)
-	unix.Close(s.FD)
+	// Raw, as it does not block: see epollPoll.
+	unix.RawSyscall(unix.SYS_CLOSE, uintptr(s.FD), 0, 0)
 	s.FD = -1
 }
 

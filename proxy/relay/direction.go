@@ -53,7 +53,7 @@ func (d *direction) run(src, dst *event.Socket, pool *Pool) (outcome, error) {
 		if d.eof {
 			d.shut = true
 			d.rest(pool)
-			if err := unix.Shutdown(dst.FD, unix.SHUT_WR); err != nil && err != unix.ENOTCONN {
+			if err := shutdown(dst.FD); err != nil {
 				return failed, err
 			}
 			return ended, nil
