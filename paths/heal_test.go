@@ -109,9 +109,7 @@ func TestExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if read(); timeout != "3610" {
-		t.Errorf("close_timeout %s, want 3610", timeout)
-	}
+	labtest.Await(t, patience, "a close_timeout of 3610 s", func() bool { read(); return timeout == "3610" })
 	first := state(t, w.client, f.clientToken).Subflows[0]
 	run(t, w.Client, "ss", "-K", "src", first.LocalAddr().String())
 	select {
