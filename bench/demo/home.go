@@ -11,6 +11,7 @@ const picture = `
 `
 
 const aggregatorConfig = `
+admin: {socket: ""}
 listeners:
   - name: converter
     type: convert
@@ -20,6 +21,7 @@ listeners:
 `
 
 const cpeConfig = `
+admin: {socket: ""}
 listeners:
   - name: lan
     type: tproxy

@@ -5,14 +5,21 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 )
+
+// stateDirectory holds what has to be known after a crash.
+const stateDirectory = "/run/tandem"
 
 // pathManagers manages the subflows of connections once something is
 // configured to be managed. Until then, and where that is not possible, the
@@ -61,12 +68,25 @@ func managesPaths(c *config.Config) bool {
 // which it reports. Where it is not possible, it says so once.
 func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, server *proxy.Server, log *slog.Logger) bool {
 	wanted, keep := managed(c)
-	if !wanted || p.failed || p.engine.Load() != nil {
+	if p.failed || p.engine.Load() != nil {
 		return false
 	}
+	if !wanted {
+		// A tandem that was killed may have left the namespace in its hands.
+		if err := paths.Recover(pathState()); err != nil {
+			log.Warn("cannot put back the settings of MPTCP that a killed tandem has changed", "err", err)
+		}
+		return false
+	}
+	state := pathState()
+	if err := os.MkdirAll(stateDirectory, 0o755); err != nil {
+		log.Warn("a killed tandem would leave its settings of MPTCP behind", "err", err)
+		state = ""
+	}
 	o := paths.Options{
-		Keep: keep,
-		Log:  log,
+		State: state,
+		Keep:  keep,
+		Log:   log,
 		Expired: func(token uint32, last paths.Cause) {
 			log.Debug("connection was without subflows for too long", "token", token, "last", last.String())
 			server.Abandon(token)
@@ -83,6 +103,16 @@ func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, server *p
 	}
 	p.engine.Store(e)
 	return true
+}
+
+// pathState is the file in which the settings of this network namespace are
+// kept while Tandem has changed them.
+func pathState() string {
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &ns); err != nil {
+		return ""
+	}
+	return filepath.Join(stateDirectory, fmt.Sprintf("paths-%d.json", ns.Ino))
 }
 
 // stop puts back what start has changed.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // fullMesh has the CPE's subflows managed by tandem instead of the kernel.
@@ -60,6 +62,34 @@ func TestPathManager(t *testing.T) {
 		awaitLink(t, link, fileSize/32)
 	}
 	checkFetched(t, h.web, <-done)
+}
+
+// TestPathManagerKilled puts back what a killed tandem has changed.
+func TestPathManagerKilled(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	manager := func() (name string) {
+		err := tp.Client.Do(func() (err error) {
+			name, err = mptcp.PathManager()
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	const meshed = "listeners:\n  - {name: apps, type: socks5, listen: ['127.0.0.1:1080'], paths: {manager: fullmesh}}\n"
+	killed := startTandem(t, tp.Client, meshed)
+	if got := manager(); got != mptcp.PathManagerUserspace {
+		t.Errorf("path manager %s while tandem manages", got)
+	}
+	if err := killed.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-killed.Done()
+	runTandem(t, tp.Client, strings.Replace(meshed, "fullmesh", "kernel", 1))
+	if got := manager(); got != mptcp.PathManagerKernel {
+		t.Errorf("path manager %s after a tandem that leaves it alone", got)
+	}
 }
 
 // checkPaths looks at what operators get to see.

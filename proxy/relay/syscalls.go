@@ -13,7 +13,7 @@ import (
 // The calls of this file never block. They keep the Go scheduler's processor,
 // because the runtime's monitor takes it away from whoever is in a system call
 // for more than 20 µs, polls for that every 20 µs, and the return costs a wait
-// for a free one: a tenth of the CPU time with many short connections.
+// for a free one.
 
 // Read reads once and clears s.Readable when there is nothing. It goes on to
 // EAGAIN even after a short read: an MPTCP socket may have more without a new

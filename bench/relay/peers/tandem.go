@@ -36,6 +36,7 @@ func (t Tools) tandem(front Front) func(Setup) (command, error) {
 		config := []string{
 			"log: {level: warn}",
 			"drain-timeout: 0s",
+			`admin: {socket: ""}`,
 			"listeners:",
 			"  - name: relay",
 			"    type: " + string(front),
