@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/converter"
+	"github.com/tandem-gateway/tandem/converter/wire"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 	"github.com/tandem-gateway/tandem/proxy/relay/relaytest"
@@ -43,6 +44,7 @@ type gateway struct {
 	servers [2]*net.TCPListener
 	opened  map[kind]netip.AddrPort
 	all     []*Listener
+	clients uint16
 
 	endings sync.Map // from flow to chan error
 }
@@ -92,8 +94,16 @@ func (g *gateway) ending(f flow) chan error {
 	return c.(chan error)
 }
 
-// Record implements Recorder.
-func (g *gateway) Record(r *Record) { g.ending(flow{r.Listener, r.Client}) <- r.Err }
+// Record implements Recorder. A server that resets at once may do so before the
+// converter has told of it, which then tells of the reset.
+func (g *gateway) Record(r *Record) {
+	err := r.Err
+	var answered *converter.Error
+	if errors.As(err, &answered) && answered.Code == wire.ConnectionReset {
+		err = unix.ECONNRESET
+	}
+	g.ending(flow{r.Listener, r.Client}) <- err
+}
 
 // address is where connections of a kind are accepted.
 func (g *gateway) address(k kind) (netip.AddrPort, error) {
@@ -130,7 +140,14 @@ func (g *gateway) Join(r relaytest.Request) (*relaytest.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: r.Legs.Client.Mode()}, Timeout: patience}
+	// A client of its own for each connection: a port may be used again before
+	// the end of its last connection has been told.
+	g.clients++
+	local := netip.AddrFrom4([4]byte{127, 1, byte(g.clients >> 8), byte(g.clients)})
+	d := mptcp.Dialer{Timeout: patience, ConnectOptions: mptcp.ConnectOptions{
+		Mode:  r.Legs.Client.Mode(),
+		Local: netip.AddrPortFrom(local, 0),
+	}}
 	client, err := d.DialContext(context.Background(), "tcp", addr.String())
 	if err != nil {
 		return nil, err
