@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -49,7 +51,7 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	if g.limiter, err = policy.NewLimiter(limits(&c.Limits)); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	options := proxy.Options{Workers: c.Workers, Limiter: g.limiter, Recorder: connectionLog{g.log}, Paths: &g.paths, Log: g.log}
+	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: connectionLog{g.log}, Paths: &g.paths, Log: g.log}
 	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c)}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
@@ -64,6 +66,20 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	}
 	g.admin.open(c.Admin, g.log)
 	return g, nil
+}
+
+// eventLoops is how many there are to be. The scheduler of Go gets a processor
+// more than that: when all are taken by loops, its monitor takes them away in
+// the middle of system calls, which makes short connections dearer.
+func eventLoops(configured int) int {
+	loops := configured
+	if loops == 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+1))
+	}
+	return loops
 }
 
 // apply replaces what runs by what a configuration asks for. On an error
