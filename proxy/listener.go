@@ -18,6 +18,8 @@ type Timeouts struct {
 	Handshake time.Duration // from accept until the request is known
 	Connect   time.Duration // from the request until the server is connected
 	Relay     relay.Timeouts
+	Bind      time.Duration // until the peer of BIND has come; 0 = Connect
+	Associate time.Duration // without datagrams of UDP ASSOCIATE; 0 = Relay.Idle
 }
 
 // Listener is what one configured listener does with its connections. It is

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -73,7 +74,7 @@ func (s *session) bind(hop Hop, local netip.Addr) {
 		Peer: target.Addr(), Host: o.request.Host,
 		Resolve: s.worker.server.names.Load().Lookup,
 		Allow:   s.allow(),
-		Timeout: s.listener.Timeouts.Connect,
+		Timeout: cmp.Or(s.listener.Timeouts.Bind, s.listener.Timeouts.Connect),
 		MPTCP:   options.Mode != mptcp.ModeOff,
 		Control: control(options.Socket),
 	}
@@ -141,7 +142,7 @@ func (s *session) associate(hop Hop, local netip.Addr) {
 		Listen: local, Client: o.request.Target, Peer: o.client.Remote.Addr(),
 		Resolve: s.worker.server.names.Load().Lookup,
 		Allow:   s.allow(),
-		Idle:    s.listener.Timeouts.Relay.Idle,
+		Idle:    cmp.Or(s.listener.Timeouts.Associate, s.listener.Timeouts.Relay.Idle),
 		Source4: v4.Local.Addr(), Source6: v6.Local.Addr(),
 		Control: control(options),
 	}

@@ -103,9 +103,6 @@ func (s *Server) everyWorker(f func(*worker)) {
 	wg.Wait()
 }
 
-// SetLimiter replaces the limits for new connections.
-func (s *Server) SetLimiter(l *policy.Limiter) { s.limits.Store(l) }
-
 // SetResolver replaces the resolver for new connections.
 func (s *Server) SetResolver(r *resolve.Resolver) { s.names.Store(r) }
 

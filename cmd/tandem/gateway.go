@@ -200,6 +200,6 @@ func (g *gateway) closePrograms() {
 		return
 	}
 	if err := g.programs.Close(); err != nil {
-		g.log.Error("cannot unload the eBPF programs", "err", fmt.Errorf("close: %w", err))
+		g.log.Error("cannot unload the eBPF programs", "err", err)
 	}
 }

@@ -21,7 +21,6 @@ const defaultOwnMark = 0x7464
 // servers that see addresses of clients.
 type interception struct {
 	*tproxy.Interceptor // nil: nothing
-	config              tproxy.Config
 }
 
 // apply replaces what is intercepted. On an error nothing has changed.
@@ -35,9 +34,6 @@ func (i *interception) apply(c tproxy.Config) error {
 	case i.Interceptor != nil:
 		err = i.Close()
 		i.Interceptor = nil
-	}
-	if err == nil {
-		i.config = c
 	}
 	return err
 }

@@ -52,6 +52,9 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 		ServerPaths:   s.upstreams[c.Upstream].paths,
 		FirstDataWait: s.firstData(c),
 	}
+	if c.SOCKS5 != nil {
+		l.Timeouts.Bind, l.Timeouts.Associate = c.SOCKS5.BindTimeout, c.SOCKS5.UDPIdle
+	}
 	l.Socket.Socket.Transparent = c.Type == config.ListenTProxy
 	if c.IPv6Only {
 		l.Socket.Socket.V6Only = mptcp.V6OnlyYes
