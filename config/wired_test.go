@@ -16,7 +16,7 @@ import (
 // readByConfig are the fields that this package itself turns into what the
 // program reads.
 var readByConfig = []string{
-	"Config.Timeouts", // the defaults of Listener.Timeouts
+	"Config.Timeouts",                                         // the defaults of Listener.Timeouts
 	"User.Password", "User.PasswordFile", "User.PasswordHash", // User.Secret
 	"SOCKS5Client.Password", "SOCKS5Client.PasswordFile", // SOCKS5Client.Secret
 }
