@@ -37,6 +37,8 @@ type Status struct {
 	Upstreams []Upstream `json:"upstreams"`
 	// Connections counts them.
 	Connections Counters `json:"connections"`
+	// Paths counts what becomes of subflows; not there where nobody watches them.
+	Paths *PathCounters `json:"paths,omitempty"`
 }
 
 // Kernel is what the kernel and the rights of the process allow.
@@ -266,8 +268,8 @@ type Subflow struct {
 	Interface string `json:"interface,omitempty"`
 	// State is waiting, opening, established, closing or closed.
 	State string `json:"state"`
-	// Since is when it came into this state.
-	Since time.Time `json:"since"`
+	// Since is when it came into this state; not there if nobody watched.
+	Since *time.Time `json:"since,omitempty"`
 	// Backup is whether data goes over it only while there is no other.
 	Backup bool `json:"backup"`
 	// Passive is whether the peer opened it.
@@ -284,6 +286,47 @@ type Subflow struct {
 	Sent uint64 `json:"bytes_sent"`
 	// Received are bytes.
 	Received uint64 `json:"bytes_received"`
+}
+
+// PathCounters count what became of the subflows of MPTCP connections since
+// Tandem began to watch them.
+type PathCounters struct {
+	// Managed is whether path managers of Tandem decide on the subflows of new
+	// connections; else the kernel's does, and Tandem watches.
+	Managed bool `json:"managed"`
+	// Connections that are watched now.
+	Connections int `json:"connections"`
+	// Subflowless of them have no subflow.
+	Subflowless int `json:"subflowless"`
+	// Opened subflows, by why.
+	Opened map[string]uint64 `json:"opened"`
+	// Failed attempts to open one, by how.
+	Failed map[string]uint64 `json:"failed"`
+	// Closed are subflows that were established, by why they ended.
+	Closed map[string]uint64 `json:"closed"`
+	// Healed are those of Opened that restored one that was lost, by how that was.
+	Healed map[string]uint64 `json:"healed"`
+	// Refused are commands to the kernel, by the error that it answered.
+	Refused map[string]uint64 `json:"refused"`
+	// OverLimit are openings that were dropped because the connection had as many
+	// subflows as max-subflows allows.
+	OverLimit uint64 `json:"over_limit"`
+	// Delayed is how often openings had to wait for a limit per second.
+	Delayed uint64 `json:"delayed"`
+	// Announced are addresses that peers were told of.
+	Announced uint64 `json:"announced"`
+	// Expired are connections that had no subflow for as long as keep says.
+	Expired uint64 `json:"expired"`
+	// Events of the kernel that were taken.
+	Events uint64 `json:"events"`
+	// LostEvents did not fit, as far as their number is known.
+	LostEvents uint64 `json:"lost_events"`
+	// Gaps is how often events were lost.
+	Gaps uint64 `json:"gaps"`
+	// Repairs is how often the kernel was asked for all subflows.
+	Repairs uint64 `json:"repairs"`
+	// Repaired are subflows about which it said something else than was known.
+	Repaired uint64 `json:"repaired"`
 }
 
 // PathEvent is something that happened to an MPTCP connection.

@@ -31,7 +31,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	e.opening -= c.opener()
 	c.policy, c.adopted, c.Initiator, c.started = p, true, initiator, false
 	e.opening += c.opener()
-	if !p.passive() {
+	if !p.passive() && !e.o.Observe {
 		e.listenToAll()
 	}
 	c.ours, c.theirs = nil, nil

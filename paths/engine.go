@@ -49,7 +49,7 @@ type Options struct {
 	// connections of the namespace.
 	Events *bpf.Events
 	// Observe leaves the namespace, and with it new connections, to the
-	// in-kernel path manager: managers are told nothing.
+	// in-kernel path manager: managers are told nothing, until Manage.
 	Observe bool
 	// State is a file that keeps the settings of the namespace from before, so
 	// that the next New, or Recover, can put them back if this process is

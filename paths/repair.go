@@ -151,7 +151,7 @@ func connecting(sockets []sockdiag.Subflow, p Path) int {
 // long, though there is something to, so that they are opened anew. TCP would
 // go on for a quarter of an hour. The last one that works, or may, stays.
 func (e *Engine) dropStalled(c *conn, sockets []sockdiag.Subflow, now time.Time) {
-	if !c.started || !c.opens() {
+	if !c.started || c.over || !c.opens() {
 		return
 	}
 	stalled := func(s Subflow) bool {

@@ -79,7 +79,7 @@ func (e *Engine) joined(s *seen, now time.Time) {
 // reports whether it did.
 func (e *Engine) checkJoin(c *conn, i int, now time.Time) bool {
 	s := c.Subflows[i]
-	if !c.adopted || !s.Passive || s.State != Established || s.Opened != ByPeer || e.o.Observe {
+	if !c.adopted || c.over || !s.Passive || s.State != Established || s.Opened != ByPeer || e.o.Observe {
 		return false
 	}
 	switch {

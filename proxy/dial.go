@@ -327,8 +327,8 @@ func (d *dial) broken(err error) {
 func (d *dial) failed(err error) {
 	s, hop := d.s, d.hops[0]
 	d.race.stop()
-	s.worker.loop.Close(&s.pair.Ends[relay.Server])
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
+	s.worker.loop.Close(&s.pair.Ends[relay.Server])
 	late := s.opening.late()
 	if errors.Is(err, ErrRetry) {
 		if d.retries < maxRetries && !late {

@@ -52,13 +52,14 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: connectionLog{g.log}, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c)}); g.noEBPF == nil {
+	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: true}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
 	if g.server, err = proxy.NewServer(options); err != nil {
 		g.closePrograms()
 		return nil, err
 	}
+	g.paths.server = g.server
 	if err := g.apply(c); err != nil {
 		g.server.Close()
 		g.closePrograms()
@@ -93,7 +94,7 @@ func (g *gateway) apply(c *config.Config) error {
 		return tproxy.ErrPermission // else a socket option says it, and not as well
 	}
 	// The kernel asks who manages a connection when that begins.
-	began := g.paths.start(c, g.programs, g.server, g.log)
+	began := g.paths.start(c, g.programs, g.log)
 	if err := g.serve(next); err != nil {
 		if began {
 			g.stopPaths()

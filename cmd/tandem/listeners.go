@@ -25,7 +25,7 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	clientPaths, err := s.pathPolicy(&c.Paths)
+	clientPaths, err := pathPolicy(&c.Paths)
 	if err != nil {
 		return nil, err
 	}

@@ -21,12 +21,14 @@ import (
 // stateDirectory holds what has to be known after a crash.
 const stateDirectory = "/run/tandem"
 
-// pathManagers manages the subflows of connections once something is
-// configured to be managed. Until then, and where that is not possible, the
-// path manager of the kernel does.
+// pathManagers watches the subflows of connections, and manages them once
+// something is configured to be managed. Until then, and where that is not
+// possible, the path manager of the kernel does.
 type pathManagers struct {
-	engine atomic.Pointer[paths.Engine]
-	failed bool
+	server  *proxy.Server
+	engine  atomic.Pointer[paths.Engine] // nil without rights
+	manages atomic.Bool
+	failed  bool
 }
 
 // Adopt implements proxy.Paths.
@@ -59,23 +61,17 @@ func managed(c *config.Config) (any bool, keep time.Duration) {
 	return any, keep
 }
 
-func managesPaths(c *config.Config) bool {
-	any, _ := managed(c)
-	return any
-}
-
-// start begins to manage if a configuration wants that and nothing did so far,
-// which it reports. Where it is not possible, it says so once.
-func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, server *proxy.Server, log *slog.Logger) bool {
+// start begins to watch if nothing did so far, which it reports, and to manage
+// if a configuration wants that. Where that is not possible, it says so once.
+func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog.Logger) bool {
 	wanted, keep := managed(c)
-	if p.failed || p.engine.Load() != nil {
+	if e := p.engine.Load(); e != nil {
+		if wanted && !p.manages.Load() {
+			p.result(e.Manage(), wanted, log)
+		}
 		return false
 	}
-	if !wanted {
-		// A tandem that was killed may have left the namespace in its hands.
-		if err := paths.Recover(pathState()); err != nil {
-			log.Warn("cannot put back the settings of MPTCP that a killed tandem has changed", "err", err)
-		}
+	if p.failed {
 		return false
 	}
 	state := pathState()
@@ -84,25 +80,38 @@ func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, server *p
 		state = ""
 	}
 	o := paths.Options{
-		State: state,
-		Keep:  keep,
-		Log:   log,
+		Observe: !wanted,
+		State:   state,
+		Keep:    keep,
+		Log:     log,
 		Expired: func(token uint32, last paths.Cause) {
 			log.Debug("connection was without subflows for too long", "token", token, "last", last.String())
-			server.Abandon(token)
+			p.server.Abandon(token)
 		},
 	}
 	if programs != nil {
 		o.Events = programs.Events()
 	}
 	e, err := paths.New(o)
+	p.result(err, wanted, log)
 	if err != nil {
-		p.failed = true
-		log.Warn("subflows are left to the path manager of the kernel", "err", err)
 		return false
 	}
 	p.engine.Store(e)
 	return true
+}
+
+// result is what has become of a wish to manage.
+func (p *pathManagers) result(err error, wanted bool, log *slog.Logger) {
+	switch {
+	case err == nil:
+		p.manages.Store(wanted)
+	case wanted && !p.failed:
+		p.failed = true
+		log.Warn("subflows are left to the path manager of the kernel", "err", err)
+	case !wanted:
+		log.Debug("nobody watches subflows", "err", err)
+	}
 }
 
 // pathState is the file in which the settings of this network namespace are
@@ -117,18 +126,15 @@ func pathState() string {
 
 // stop puts back what start has changed.
 func (p *pathManagers) stop() error {
+	p.manages.Store(false)
 	if e := p.engine.Swap(nil); e != nil {
 		return e.Close()
 	}
 	return nil
 }
 
-// pathPolicy is what a configuration says about subflows; nil where nothing at
-// all is managed by Tandem. While something is, the kernel manages none.
-func (s *setup) pathPolicy(c *config.Paths) (*paths.Policy, error) {
-	if !managesPaths(s.config) {
-		return nil, nil
-	}
+// pathPolicy is what a configuration says about subflows.
+func pathPolicy(c *config.Paths) (*paths.Policy, error) {
 	manager, err := paths.Named(string(c.Manager), paths.Settings{
 		Subflows: c.Subflows,
 		Announce: c.Announce,

@@ -25,8 +25,8 @@ func pathsCommand() *cobra.Command {
 	c := operator(&cobra.Command{
 		Use:   "paths",
 		Short: "List the subflows of MPTCP connections of the running tandem",
-		Long: `Lists MPTCP connections whose subflows Tandem manages, with their subflows and
-the last ones that ended: addresses, interface, state and for how long it has
+		Long: `Lists the MPTCP connections of both sides, with their subflows and the last ones
+that ended, whoever manages them: addresses, interface, state and for how long it has
 been so, round-trip time, bytes, and why each was opened and closed.`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
@@ -81,8 +81,16 @@ func printSubflow(w io.Writer, s *admin.Subflow, now time.Time) {
 		state += ", backup"
 	}
 	fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-		s.Local, s.Remote, cmp.Or(s.Interface, "-"), state, ageText(now.Sub(s.Since).Seconds()),
+		s.Local, s.Remote, cmp.Or(s.Interface, "-"), state, sinceText(s.Since, now),
 		time.Duration(s.RTT*float64(time.Second)).Round(10*time.Microsecond), bytesText(s.Sent), bytesText(s.Received), why(s))
+}
+
+// sinceText is for how long something has been so, if that is known.
+func sinceText(since *time.Time, now time.Time) string {
+	if since == nil {
+		return "-"
+	}
+	return ageText(now.Sub(*since).Seconds())
 }
 
 // why a subflow was opened, and closed if it was.

@@ -11,10 +11,10 @@ import (
 	"github.com/tandem-gateway/tandem/paths"
 )
 
-// errUnmanaged is for when the subflows are the kernel's matter.
-var errUnmanaged = &admin.Error{
-	Message: "the path manager of the kernel manages all subflows, and nobody watches it",
-	Hint:    `"ss -tiM" lists sockets; with "paths: {manager: …}" at a listener or upstream Tandem manages, and knows`,
+// errUnwatched is for when the kernel's events are not to be had.
+var errUnwatched = &admin.Error{
+	Message: "tandem cannot follow subflows here",
+	Hint:    `that needs Linux 5.19 and CAP_NET_ADMIN; "tandem paths" without --watch lists those there are`,
 	Status:  http.StatusNotImplemented,
 }
 
@@ -22,7 +22,7 @@ var errUnmanaged = &admin.Error{
 func (p *pathManagers) Paths() ([]admin.Paths, error) {
 	e := p.engine.Load()
 	if e == nil {
-		return nil, errUnmanaged
+		return p.legs()
 	}
 	states, err := e.Snapshot()
 	if err != nil {
@@ -39,7 +39,7 @@ func (p *pathManagers) Paths() ([]admin.Paths, error) {
 func (p *pathManagers) PathEvents(ctx context.Context) (iter.Seq[admin.PathEvent], error) {
 	e := p.engine.Load()
 	if e == nil {
-		return nil, errUnmanaged
+		return nil, errUnwatched
 	}
 	return func(yield func(admin.PathEvent) bool) {
 		for n := range e.Watch(ctx) {
@@ -72,7 +72,7 @@ func describeSubflows(states []paths.SubflowState) []admin.Subflow {
 func describeSubflow(s *paths.Subflow, device string) admin.Subflow {
 	d := admin.Subflow{
 		Local: s.LocalAddr(), Remote: s.Remote, Interface: device,
-		State: s.State.String(), Since: s.Since, Backup: s.Backup, Passive: s.Passive,
+		State: s.State.String(), Since: &s.Since, Backup: s.Backup, Passive: s.Passive,
 		Opened: s.Opened.String(), RTT: s.RTT.Seconds(), Sent: s.Sent, Received: s.Received,
 	}
 	if s.State == paths.Closed || s.State == paths.Closing {

@@ -30,6 +30,7 @@ func (g operated) Status() admin.Status {
 			OpenFiles: g.machine.files,
 		},
 		Connections: counted(g.server.Stats()),
+		Paths:       g.paths.counters(),
 	}
 	if g.ending {
 		s.State = admin.Draining

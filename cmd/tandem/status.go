@@ -50,6 +50,7 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	line("refused", byReason(c.Refused))
 	line("fallbacks", byReason(c.Fallbacks))
 	line("ended ones", bytesText(c.Up)+" up, "+bytesText(c.Down)+" down")
+	printPathCounters(line, s.Paths)
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "\nLISTENER\tTYPE\tADDRESS\tMPTCP\tUPSTREAM")

@@ -18,12 +18,12 @@ import (
 type upstream struct {
 	proxy.Upstream
 	config *config.Upstream
-	pool   *proxy.Pool   // nil for type direct
-	paths  *paths.Policy // nil: the kernel's
+	pool   *proxy.Pool // nil for type direct
+	paths  *paths.Policy
 }
 
 func (s *setup) newUpstream(c *config.Upstream) (*upstream, error) {
-	policy, err := s.pathPolicy(&c.Paths)
+	policy, err := pathPolicy(&c.Paths)
 	if err != nil {
 		return nil, err
 	}

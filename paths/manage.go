@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package paths
+
+import "errors"
+
+// ErrClosed is returned by an Engine after Close.
+var ErrClosed = errors.New("the engine of path managers is closed")
+
+// Manage ends Options.Observe: connections that are created from now on belong
+// to the engine. Those from before stay with the in-kernel path manager, and are
+// still watched. It waits for the engine; once is enough.
+func (e *Engine) Manage() error {
+	var err error
+	if !e.ask(func() { err = e.manage() }) {
+		return ErrClosed
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+func (e *Engine) manage() error {
+	if !e.o.Observe {
+		return nil
+	}
+	if err := inside(e.o.NetNS, e.settings.userspace); err != nil {
+		return err
+	}
+	e.o.Observe = false
+	for _, c := range e.conns {
+		c.over = true // the kernel takes no commands for it
+	}
+	return nil
+}
