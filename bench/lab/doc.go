@@ -5,6 +5,8 @@
 //
 // A [Lab] holds hosts (one namespace each) and links (veth pairs) between them.
 // Links can be shaped, cut and restored, and count the bytes that crossed them.
+// Emulated links (package emulator) have delay, jitter, loss and reordering as
+// well, which can be changed while traffic runs.
 // Everything is made with netlink; only MPTCP endpoints use the ip command.
 //
 //	l, err := lab.New("example")

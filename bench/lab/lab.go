@@ -10,6 +10,8 @@ import (
 	"os"
 	"regexp"
 	"sync"
+
+	"github.com/tandem-gateway/tandem/bench/lab/emulator"
 )
 
 // namePrefix starts the name of every namespace of this package.
@@ -37,6 +39,7 @@ type Lab struct {
 	mu        sync.Mutex
 	closed    bool
 	hosts     []*Host
+	emulators []*emulator.Emulator
 	processes map[*Process]struct{}
 }
 
@@ -75,7 +78,7 @@ func (l *Lab) Close() error {
 		return nil
 	}
 	l.closed = true
-	hosts := l.hosts
+	hosts, emulators := l.hosts, l.emulators
 	running := make([]*Process, 0, len(l.processes))
 	for p := range l.processes {
 		running = append(running, p)
@@ -85,6 +88,11 @@ func (l *Lab) Close() error {
 	var errs []error
 	if err := endProcesses(running); err != nil {
 		errs = append(errs, err)
+	}
+	for _, e := range emulators {
+		if err := e.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	for _, h := range hosts {
 		if err := h.close(); err != nil {

@@ -10,12 +10,15 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/bench/lab/emulator"
 )
 
 // carrierTimeout bounds the wait for a device that has been set up.
 const carrierTimeout = 5 * time.Second
 
-// LinkSpec describes a link. It is the same in both directions.
+// LinkSpec describes a link. It is the same in both directions, unless Back
+// says otherwise.
 type LinkSpec struct {
 	// Rate is the capacity in bit/s, counted over whole Ethernet frames;
 	// 0 is unlimited. A full-size TCP segment carries about 95 % payload.
@@ -30,6 +33,22 @@ type LinkSpec struct {
 	// carries up to 64 kB as one packet, which is forwarded whole and which a
 	// queue in bytes would count, or drop, as one.
 	PerPacket bool
+
+	// Emulate carries the link through an emulator in this process instead of a
+	// veth pair, so that its conditions can be changed while traffic runs: see
+	// [Link.Change]. It is implied by any of the fields below.
+	Emulate bool
+	// Delay, Jitter, Loss and Reorder are those of [emulator.Conditions].
+	Delay, Jitter time.Duration
+	Loss          emulator.Loss
+	Reorder       float64
+	// QueuePackets limits the queue in packets as well.
+	QueuePackets uint32
+	// Back are the conditions from B to A where they differ from those from A
+	// to B.
+	Back *emulator.Conditions
+	// Seed makes what is random about the link repeatable.
+	Seed uint64
 }
 
 // End is one end of a link.
@@ -42,9 +61,10 @@ type End struct {
 type Link struct {
 	A, B End
 
-	spec   LinkSpec
-	shaped bool
-	lost   []lostRoutes // of the ends, while the link is down
+	spec     LinkSpec
+	shaped   bool
+	emulator *emulator.Emulator // of an emulated link
+	lost     []lostRoutes       // of the ends, while the link is down
 }
 
 // Counters holds the bytes of the Ethernet frames that arrived at the far end.
@@ -60,8 +80,8 @@ func (c Counters) Sub(earlier Counters) Counters {
 	return Counters{AToB: c.AToB - earlier.AToB, BToA: c.BToA - earlier.BToA}
 }
 
-// Link connects two hosts by a veth pair with the given device names and
-// addresses, and brings it up. Of a [Link], SetRate, Down and Up must not run
+// Link connects two hosts by a veth pair, or by an emulated link, with the given
+// device names and addresses, and brings it up. Of a [Link], SetRate, Down and Up must not run
 // at the same time.
 func (l *Lab) Link(a, b *Host, aDev, bDev string, aAddrs, bAddrs []netip.Prefix, spec LinkSpec) (*Link, error) {
 	k := &Link{A: End{a, aDev}, B: End{b, bDev}, spec: spec}
@@ -72,6 +92,27 @@ func (l *Lab) Link(a, b *Host, aDev, bDev string, aAddrs, bAddrs []netip.Prefix,
 }
 
 func (k *Link) create(aAddrs, bAddrs []netip.Prefix) error {
+	createDevices := k.createVeth
+	if k.spec.emulated() {
+		createDevices = k.createEmulated
+	}
+	if err := createDevices(); err != nil {
+		return err
+	}
+	for _, e := range []struct {
+		End
+		addrs []netip.Prefix
+	}{{k.A, aAddrs}, {k.B, bAddrs}} {
+		for _, addr := range e.addrs {
+			if err := e.Host.AddAddress(e.Dev, addr); err != nil {
+				return err
+			}
+		}
+	}
+	return k.bringUp()
+}
+
+func (k *Link) createVeth() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = k.A.Dev
 	attrs.MTU = k.spec.MTU
@@ -89,20 +130,7 @@ func (k *Link) create(aAddrs, bAddrs []netip.Prefix) error {
 			}
 		}
 	}
-	if err := k.SetRate(k.spec.Rate); err != nil {
-		return err
-	}
-	for _, e := range []struct {
-		End
-		addrs []netip.Prefix
-	}{{k.A, aAddrs}, {k.B, bAddrs}} {
-		for _, addr := range e.addrs {
-			if err := e.Host.AddAddress(e.Dev, addr); err != nil {
-				return err
-			}
-		}
-	}
-	return k.bringUp()
+	return k.SetRate(k.spec.Rate)
 }
 
 // bringUp sets both ends up and waits until they carry packets.
@@ -135,7 +163,9 @@ func (e End) awaitCarrier() error {
 		if err != nil {
 			return fmt.Errorf("carrier of %s of %q: %w", e.Dev, e.Host.name, err)
 		}
-		if link.Attrs().OperState == netlink.OperUp {
+		// A TUN device, which has no carrier of its own, stays at unknown.
+		state := link.Attrs().OperState
+		if state == netlink.OperUp || state == netlink.OperUnknown && link.Type() == "tuntap" {
 			return nil
 		}
 		select {
@@ -148,6 +178,9 @@ func (e End) awaitCarrier() error {
 
 // SetRate changes the capacity of both directions, in bit/s; 0 is unlimited.
 func (k *Link) SetRate(rate uint64) error {
+	if k.emulator != nil {
+		return k.Change(emulator.Both, func(c *emulator.Conditions) { c.Rate = rate })
+	}
 	spec := k.spec
 	spec.Rate = rate
 	for _, e := range []End{k.A, k.B} {
@@ -178,6 +211,9 @@ func (k *Link) Down() error {
 			return fmt.Errorf("cut link: %w", err)
 		}
 	}
+	if k.emulator != nil {
+		k.emulator.Flush()
+	}
 	return nil
 }
 
@@ -199,6 +235,10 @@ func (k *Link) Up() error {
 // Counters reads how many bytes the link has carried each way. Down and Up do
 // not reset them.
 func (k *Link) Counters() (Counters, error) {
+	if k.emulator != nil {
+		aToB, bToA := k.emulator.Stats()
+		return Counters{AToB: aToB.Bytes, BToA: bToA.Bytes}, nil
+	}
 	atA, err := k.A.received()
 	if err != nil {
 		return Counters{}, err

@@ -104,7 +104,10 @@ func newBackbone(name string, access ...LinkSpec) (*backbone, error) {
 
 // feeding describes an unlimited link whose traffic goes on over others.
 func feeding(access ...LinkSpec) LinkSpec {
-	shaped := slices.ContainsFunc(access, func(s LinkSpec) bool { return s.Rate != 0 || s.PerPacket })
+	shaped := slices.ContainsFunc(access, func(s LinkSpec) bool {
+		// An emulated link splits large segments itself.
+		return s.PerPacket || s.Rate != 0 && !s.emulated()
+	})
 	return LinkSpec{PerPacket: shaped}
 }
 
