@@ -59,6 +59,10 @@ bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, s
 	GO=$(GO) bench/peers/build bin/peers
 	$(GO) run ./bench/relay -tandem $(BIN) $(BENCHFLAGS)
 
+.PHONY: bench-paths
+bench-paths: deps build ## path managers: subflows over time, resets, healing, hand-over, cost (needs root)
+	$(GO) run ./bench/paths -tandem $(BIN) $(BENCHFLAGS)
+
 .PHONY: generate
 generate: ## rebuild generated files: eBPF objects, configuration schema and reference (needs clang)
 	$(GO) generate ./...

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package figure makes what a benchmark shows of its samples: percentiles with
+// confidence intervals, and plots as SVG: lines over time, cumulative
+// distributions and bars.
+package figure
+
+import (
+	"fmt"
+	"image/color"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Size of a plot.
+const (
+	width  = 18 * vg.Centimeter
+	height = 9 * vg.Centimeter
+)
+
+// Colours that are told apart by colour-blind readers too (Okabe and Ito).
+var palette = []color.Color{
+	color.RGBA{0x00, 0x72, 0xb2, 0xff},
+	color.RGBA{0xd5, 0x5e, 0x00, 0xff},
+	color.RGBA{0x00, 0x9e, 0x73, 0xff},
+	color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	color.RGBA{0xe6, 0x9f, 0x00, 0xff},
+	color.RGBA{0x56, 0xb4, 0xe9, 0xff},
+}
+
+var (
+	ink   = color.Gray{0x33}
+	faint = color.Gray{0xdd}
+)
+
+// Axes are the texts of a plot. The unit of an axis belongs into its name.
+type Axes struct {
+	Title, X, Y string
+}
+
+// Series is a named sequence of points.
+type Series struct {
+	Name string
+	X, Y []float64 // of the same length
+	// Steps keeps each value until the next one, as for counts.
+	Steps bool
+}
+
+// Line is a value to compare with.
+type Line struct {
+	Name  string
+	Value float64
+}
+
+// Plot is a drawing that can be saved.
+type Plot struct {
+	plot *plot.Plot
+	next int
+	err  error
+}
+
+// Lines draws series over a common axis, which is most often time.
+func Lines(a Axes, all ...Series) *Plot {
+	p := begin(a)
+	p.plot.Y.Min = 0
+	for _, s := range all {
+		p.line(s)
+	}
+	return p
+}
+
+// Distribution is a named set of samples.
+type Distribution struct {
+	Name   string
+	Values []float64
+}
+
+// CDF draws the share of samples that are at most as large as what is on the
+// X axis. The Y axis has a name already.
+func CDF(a Axes, all ...Distribution) *Plot {
+	if a.Y == "" {
+		a.Y = "share of samples"
+	}
+	p := begin(a)
+	p.plot.Y.Min, p.plot.Y.Max = 0, 1
+	for _, d := range all {
+		s := Series{Name: d.Name, Steps: true}
+		sorted := slices.Sorted(slices.Values(d.Values))
+		for i, v := range sorted {
+			if i == 0 {
+				s.X, s.Y = append(s.X, v), append(s.Y, 0)
+			}
+			s.X, s.Y = append(s.X, v), append(s.Y, float64(i+1)/float64(len(sorted)))
+		}
+		p.line(s)
+	}
+	return p
+}
+
+// Bar is a value with its uncertainty; without one Range is zero.
+type Bar struct {
+	Name  string
+	Value float64
+	Range Interval
+}
+
+// Bars draws values beside each other.
+func Bars(a Axes, bars ...Bar) *Plot {
+	p := begin(a)
+	p.plot.Y.Min = 0
+	values := make(plotter.Values, len(bars))
+	names := make([]string, len(bars))
+	ranges := whiskers{}
+	for i, b := range bars {
+		values[i], names[i] = b.Value, b.Name
+		if b.Range != (Interval{}) {
+			ranges.XYs = append(ranges.XYs, plotter.XY{X: float64(i), Y: b.Value})
+			ranges.YErrors = append(ranges.YErrors, struct{ Low, High float64 }{b.Value - b.Range.Low, b.Range.High - b.Value})
+		}
+	}
+	chart, err := plotter.NewBarChart(values, vg.Points(40))
+	if err != nil {
+		p.err = err
+		return p
+	}
+	chart.Color, chart.LineStyle.Width = palette[0], 0
+	p.plot.Add(chart)
+	p.plot.NominalX(names...)
+	if len(ranges.XYs) > 0 {
+		bars, err := plotter.NewYErrorBars(ranges)
+		if err != nil {
+			p.err = err
+			return p
+		}
+		bars.LineStyle.Color, bars.LineStyle.Width = ink, vg.Points(1)
+		p.plot.Add(bars)
+	}
+	return p
+}
+
+type whiskers struct {
+	plotter.XYs
+	plotter.YErrors
+}
+
+// Limit adds a dashed horizontal line.
+func (p *Plot) Limit(l Line) *Plot {
+	f := plotter.NewFunction(func(float64) float64 { return l.Value })
+	p.plot.Y.Max = max(p.plot.Y.Max, l.Value*1.05)
+	p.dash(f, l.Name)
+	return p
+}
+
+// Mark adds a dashed vertical line.
+func (p *Plot) Mark(l Line) *Plot {
+	line, err := plotter.NewLine(plotter.XYs{{X: l.Value, Y: p.plot.Y.Min}, {X: l.Value, Y: p.plot.Y.Max}})
+	if err != nil {
+		p.err = err
+		return p
+	}
+	line.Color, line.Width, line.Dashes = ink, vg.Points(0.8), []vg.Length{vg.Points(3), vg.Points(3)}
+	p.plot.Add(line)
+	if l.Name != "" {
+		p.plot.Legend.Add(l.Name, line)
+	}
+	return p
+}
+
+func (p *Plot) dash(f *plotter.Function, name string) {
+	f.Color, f.Width, f.Dashes = ink, vg.Points(0.8), []vg.Length{vg.Points(3), vg.Points(3)}
+	p.plot.Add(f)
+	if name != "" {
+		p.plot.Legend.Add(name, f)
+	}
+}
+
+func begin(a Axes) *Plot {
+	p := plot.New()
+	p.BackgroundColor = color.White
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = a.Title, a.X, a.Y
+	p.Title.Padding = vg.Points(6)
+	p.Title.TextStyle.Font.Size = vg.Points(12)
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Color, axis.Label.TextStyle.Color, axis.Tick.Label.Color, axis.Tick.Color = ink, ink, ink, ink
+		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = vg.Points(10), vg.Points(9)
+	}
+	p.Legend.Top, p.Legend.TextStyle.Font.Size = true, vg.Points(9)
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = nil, faint
+	p.Add(grid)
+	return &Plot{plot: p}
+}
+
+func (p *Plot) line(s Series) {
+	if len(s.X) != len(s.Y) {
+		p.err = fmt.Errorf("series %q has %d places and %d values", s.Name, len(s.X), len(s.Y))
+		return
+	}
+	if len(s.X) == 0 {
+		return
+	}
+	points := make(plotter.XYs, len(s.X))
+	for i := range points {
+		points[i] = plotter.XY{X: s.X[i], Y: s.Y[i]}
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		p.err = fmt.Errorf("series %q: %w", s.Name, err)
+		return
+	}
+	line.Color, line.Width = palette[p.next%len(palette)], vg.Points(1.3)
+	if p.next >= len(palette) {
+		line.Dashes = []vg.Length{vg.Points(5), vg.Points(2)}
+	}
+	p.next++
+	if s.Steps {
+		line.StepStyle = plotter.PostStep
+	}
+	p.plot.Add(line)
+	if s.Name != "" {
+		p.plot.Legend.Add(s.Name, line)
+	}
+}
+
+// Save writes the plot as SVG into a file, whose directory is made if it is not
+// there. The error is also that of what was drawn before: values that are not
+// numbers, or series of unequal length.
+func (p *Plot) Save(file string) error {
+	if p.err != nil {
+		return fmt.Errorf("plot %s: %w", file, p.err)
+	}
+	// Room for the legend above what is drawn.
+	p.plot.Y.Max += 0.15 * (p.plot.Y.Max - p.plot.Y.Min)
+	canvas := vgsvg.New(width, height)
+	p.plot.Draw(draw.New(canvas))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if _, err := canvas.WriteTo(f); err != nil {
+		f.Close()
+		return fmt.Errorf("plot %s: %w", file, err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/capture"
+)
+
+// refreshLimit is how long a replacement may take beyond two round trips.
+const refreshLimit = 5 * time.Millisecond
+
+// reset is one RST and what came after it, as the client's interface saw it.
+type reset struct {
+	At  float64 `json:"at_seconds"`
+	RTT float64 `json:"rtt_ms"` // from the SYN of the new subflow to its SYN-ACK
+	// Took is the time from the RST to the SYN-ACK, which establishes the new
+	// subflow.
+	Took float64 `json:"took_ms"`
+}
+
+// refreshing has the only subflow of a download reset every two seconds by a
+// middlebox in front of the aggregator.
+func refreshing(ctx context.Context, e *env, r *result) (err error) {
+	n, every := 50, 2*time.Second
+	if e.quick {
+		n, every = 3, 1500*time.Millisecond
+	}
+	s, err := newStage(ctx, e, stageSpec{
+		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}},
+		client: "manager: refreshing, interfaces: [wifi]",
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	packets, err := capture.Start(ctx, s.Client, "wifi", "tcp port 8803 and tcp[tcpflags] & (tcp-syn|tcp-rst) != 0", filepath.Join(s.dir, "refreshing.pcap"))
+	if err != nil {
+		return err
+	}
+	if err := nft(ctx, s.Aggregator, "add table inet box", "add chain inet box input { type filter hook input priority 0; }"); err != nil {
+		return err
+	}
+	d, err := s.download(endless)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	samples := watchGoodput(d, start)
+	var killed []netip.AddrPort
+	for i := range n {
+		if err := pause(ctx, time.Until(start.Add(time.Duration(i+1)*every))); err != nil {
+			return err
+		}
+		port, err := s.resetOnly(ctx, killed)
+		if err != nil {
+			return err
+		}
+		killed = append(killed, port)
+		e.tell("refreshing %d/%d", i+1, n)
+	}
+	if err := pause(ctx, every); err != nil {
+		return err
+	}
+	g := samples()
+	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	hashErr := d.stop(stopCtx)
+	segments, err := packets.Stop()
+	if err != nil {
+		return err
+	}
+	r.refreshed(resets(segments, killed, start), n, g, d.received.Load(), hashErr)
+	return nil
+}
+
+// resetOnly has the only subflow reset by the box, waits until there is another
+// one, and opens the box, so that the far end of the old one finds out as well.
+func (s *stage) resetOnly(ctx context.Context, killed []netip.AddrPort) (netip.AddrPort, error) {
+	var victim netip.AddrPort
+	only := func(different bool) func() (bool, error) {
+		return func() (bool, error) {
+			live, err := s.established(ctx)
+			live = slices.DeleteFunc(live, func(f admin.Subflow) bool {
+				return slices.Contains(killed, f.Local) || different && f.Local == victim
+			})
+			if err != nil || len(live) != 1 {
+				return false, err
+			}
+			if !different {
+				victim = live[0].Local
+			}
+			return true, nil
+		}
+	}
+	if err := await(ctx, 10*time.Second, 5*time.Millisecond, "a subflow", only(false)); err != nil {
+		return victim, err
+	}
+	rule := fmt.Sprintf("add rule inet box input tcp sport %d tcp dport 8803 reject with tcp reset", victim.Port())
+	if err := nft(ctx, s.Aggregator, rule); err != nil {
+		return victim, err
+	}
+	if err := await(ctx, 10*time.Second, 5*time.Millisecond, "another subflow", only(true)); err != nil {
+		return victim, err
+	}
+	return victim, nft(ctx, s.Aggregator, "flush chain inet box input")
+}
+
+// resets finds in what was captured the RST to each port, and the handshake of
+// the subflow that replaced it.
+func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time) []reset {
+	var all []reset
+	for _, port := range killed {
+		i := slices.IndexFunc(segments, func(s capture.Segment) bool { return s.Dst == port && s.Flags&capture.RST != 0 })
+		if i < 0 {
+			continue
+		}
+		var syn capture.Segment
+		for _, s := range segments[i:] {
+			if _, join := s.MPTCP(capture.MPJoin); !join {
+				continue
+			}
+			if s.IsSYN() {
+				syn = s // the last one, if it had to be sent again
+			}
+			if s.IsSYNACK() && s.Dst == syn.Src {
+				all = append(all, reset{
+					At:   segments[i].Time.Sub(start).Seconds(),
+					RTT:  milliseconds(s.Time.Sub(syn.Time)),
+					Took: milliseconds(s.Time.Sub(segments[i].Time)),
+				})
+				break
+			}
+		}
+	}
+	return all
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func (r *result) refreshed(all []reset, n int, g goodput, received int64, hashErr error) {
+	var took, rtts, beyond []float64
+	for _, x := range all {
+		took, rtts, beyond = append(took, x.Took), append(rtts, x.RTT), append(beyond, x.Took-2*x.RTT)
+		r.record("reset", x)
+	}
+	_, rates := g.windows(int(time.Second / sampleEvery))
+	median, interval := figure.Median(took), figure.MedianInterval(took, 0.95)
+	r.columns = []string{"RSTs", "replaced", "took p50 ms", "95 % interval", "p99 ms", "RTT p50 ms", "took less 2 RTT p50 ms", "goodput p50 Mbit/s", "MB received"}
+	r.row(fmt.Sprint(n), fmt.Sprint(len(all)), fmt.Sprintf("%.2f", median), fmt.Sprintf("%.2f–%.2f", interval.Low, interval.High),
+		fmt.Sprintf("%.2f", figure.Percentile(took, 99)), fmt.Sprintf("%.2f", figure.Median(rtts)), fmt.Sprintf("%.2f", figure.Median(beyond)),
+		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.0f", float64(received)/1e6))
+	r.judge(len(all) == n, "each subflow is replaced", "%d of %d", len(all), n)
+	r.judge(figure.Median(beyond) < milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
+	r.judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
+	r.plot("", figure.CDF(figure.Axes{Title: "From the RST on the only subflow to its replacement", X: "time in ms"},
+		figure.Distribution{Name: "RST to established", Values: took}, figure.Distribution{Name: "RTT", Values: rtts}))
+	at, fine := g.windows(2)
+	r.plot("goodput", figure.Lines(figure.Axes{Title: "Download whose only subflow is reset again and again", X: "time in s", Y: "goodput over 200 ms, Mbit/s"},
+		figure.Series{X: at, Y: fine}))
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/lab"
+)
+
+const delayBytes = 1_000_000
+
+// mesh is a path manager with the subflows that it should come to.
+type mesh struct {
+	name               string
+	client, aggregator string
+	converter          netip.AddrPort
+	want               func(*stage) []string // in order
+}
+
+func pair(local, remote netip.Addr) string { return local.String() + " > " + remote.String() }
+
+func meshes() []mesh {
+	announcing := func(addr string) string {
+		return `manager: fullmesh, announce: ["` + addr + `"]`
+	}
+	const full = "manager: fullmesh, interfaces: [wifi, cell]"
+	v4, second := converterV4.Addr(), netip.MustParseAddr(secondAddress)
+	return []mesh{
+		{"ndiffports 3", "manager: ndiffports, subflows: 3", "", converterV4, func(s *stage) []string {
+			return slices.Repeat([]string{pair(s.WiFi.Addr.V4, v4)}, 3)
+		}},
+		{"fullmesh 2×1", full, "", converterV4, func(s *stage) []string {
+			return []string{pair(s.WiFi.Addr.V4, v4), pair(s.Cell.Addr.V4, v4)}
+		}},
+		{"fullmesh 2×2", full, announcing(secondAddress + ":8803"), converterV4, func(s *stage) []string {
+			return []string{
+				pair(s.WiFi.Addr.V4, v4), pair(s.Cell.Addr.V4, v4),
+				pair(s.WiFi.Addr.V4, second), pair(s.Cell.Addr.V4, second),
+			}
+		}},
+		{"fullmesh dual stack", full, announcing(converterV4.String()), converterV6, func(s *stage) []string {
+			v6 := converterV6.Addr()
+			return []string{
+				pair(s.WiFi.Addr.V6, v6), pair(s.Cell.Addr.V6, v6),
+				pair(s.WiFi.Addr.V4, v4), pair(s.Cell.Addr.V4, v4),
+			}
+		}},
+		{"delaying 1 MB", fmt.Sprintf("manager: delaying, bytes: %dB, interfaces: [wifi, cell]", delayBytes), "", converterV4, func(s *stage) []string {
+			return []string{pair(s.WiFi.Addr.V4, v4), pair(s.Cell.Addr.V4, v4)}
+		}},
+	}
+}
+
+// subflowsOverTime has each path manager work on a download, and looks at the
+// subflows that it has.
+func subflowsOverTime(ctx context.Context, e *env, r *result) error {
+	r.columns = []string{"manager", "wanted", "there at the end", "others seen", "complete after ms", "hash"}
+	var lines []figure.Series
+	length := 4 * time.Second
+	if e.quick {
+		length = time.Second
+	}
+	for _, m := range meshes() {
+		series, err := r.mesh(ctx, m, length)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		lines = append(lines, series)
+	}
+	r.plot("", figure.Lines(figure.Axes{Title: "Subflows of a download", X: "time since its beginning in s", Y: "established subflows"}, lines...))
+	return r.shortOnes(ctx)
+}
+
+// mesh is one path manager.
+func (r *result) mesh(ctx context.Context, m mesh, length time.Duration) (series figure.Series, err error) {
+	series = figure.Series{Name: m.name, Steps: true}
+	s, err := newStage(ctx, r.env, stageSpec{
+		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}},
+		client: m.client, aggregator: m.aggregator, converter: m.converter,
+	})
+	if err != nil {
+		return series, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	want := m.want(s)
+	slices.Sort(want)
+	d, err := s.download(endless)
+	if err != nil {
+		return series, err
+	}
+	start := time.Now()
+	complete := math.NaN()
+	var got []string
+	others := map[string]bool{}
+	for end := start.Add(length); time.Now().Before(end); {
+		live, err := s.established(ctx)
+		if err != nil {
+			return series, err
+		}
+		got = got[:0]
+		for _, f := range live {
+			p := pair(f.Local.Addr().Unmap(), f.Remote.Addr().Unmap())
+			got = append(got, p)
+			if !slices.Contains(want, p) {
+				others[p] = true
+			}
+		}
+		if len(got) > len(want) {
+			others[fmt.Sprintf("%d at once", len(got))] = true
+		}
+		slices.Sort(got)
+		now := time.Since(start)
+		if slices.Equal(got, want) && math.IsNaN(complete) {
+			complete = milliseconds(now)
+		}
+		series.X, series.Y = append(series.X, now.Seconds()), append(series.Y, float64(len(got)))
+		if err := pause(ctx, 10*time.Millisecond); err != nil {
+			return series, err
+		}
+	}
+	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	hashErr := d.stop(stopCtx)
+	r.record("series", map[string]any{"manager": m.name, "seconds": series.X, "subflows": series.Y, "at_end": got, "wanted": want})
+	right := slices.Equal(got, want) && len(others) == 0
+	r.row(m.name, fmt.Sprint(len(want)), fmt.Sprint(len(got)), fmt.Sprint(len(others)), fmt.Sprintf("%.0f", complete), outcome(hashErr))
+	r.judge(right && hashErr == nil, m.name+": exactly the subflows expected", "%s", strings.Join(got, ", "))
+	r.env.tell("subflows: %s: %d of %d", m.name, len(got), len(want))
+	return series, nil
+}
+
+// exchange is a short connection.
+type exchange struct {
+	Bytes    int64 `json:"bytes"`
+	Subflows int   `json:"subflows"`
+}
+
+// shortOnes has many connections of sizes that are spread as evenly over their
+// logarithm as those of the web about are, from 1 kB to 10 MB, under delaying.
+func (r *result) shortOnes(ctx context.Context) (err error) {
+	n := 300
+	if r.env.quick {
+		n = 20
+	}
+	s, err := newStage(ctx, r.env, stageSpec{client: fmt.Sprintf("manager: delaying, bytes: %dB, interfaces: [wifi, cell]", delayBytes),
+		links: lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: 10 * linkRate}, Cell: lab.LinkSpec{Rate: 10 * linkRate}}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	// Each subflow that is opened, counted by connection.
+	watching, stopWatching := context.WithCancel(ctx)
+	opened := map[admin.Token]int{}
+	var tokens []admin.Token
+	ready, done := make(chan struct{}), make(chan error, 1)
+	missed := uint64(0)
+	go func() {
+		done <- s.operator.PathEvents(watching, func() { close(ready) }, func(v *admin.PathEvent) error {
+			missed += v.Missed
+			if v.Event == "opened" {
+				if opened[v.Token] == 0 {
+					tokens = append(tokens, v.Token)
+				}
+				opened[v.Token]++
+			}
+			return nil
+		})
+	}()
+	<-ready
+	random := rand.New(rand.NewPCG(1, 1))
+	sizes := make([]int64, n)
+	for i := range sizes {
+		sizes[i] = int64(1000 * math.Pow(10, 4*random.Float64()))
+		d, err := s.download(sizes[i])
+		if err == nil {
+			err = d.wait(ctx)
+		}
+		if err != nil {
+			stopWatching()
+			<-done
+			return err
+		}
+	}
+	pauseErr := pause(ctx, 500*time.Millisecond)
+	stopWatching()
+	<-done
+	if pauseErr != nil {
+		return pauseErr
+	}
+	r.short(sizes, tokens, opened, missed)
+	return nil
+}
+
+func (r *result) short(sizes []int64, tokens []admin.Token, opened map[admin.Token]int, missed uint64) {
+	if len(tokens) != len(sizes) || missed > 0 {
+		r.judge(false, "delaying: every short connection is followed", "%d of %d, %d events missed", len(tokens), len(sizes), missed)
+		return
+	}
+	var single, early, short int
+	for i, token := range tokens {
+		x := exchange{sizes[i], opened[token]}
+		r.record("short", x)
+		if x.Subflows == 1 {
+			single++
+		}
+		if x.Bytes < delayBytes*9/10 { // less the Convert header and the trailer
+			short++
+			if x.Subflows > 1 {
+				early++
+			}
+		}
+	}
+	share := func(n, of int) string { return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(max(of, 1))) }
+	r.judge(early == 0, "delaying: connections below the threshold never open a second subflow", "%s of the %d below 0.9 MB have one subflow", share(short-early, short), short)
+	r.judge(single > 0, "delaying: share of connections of 1 kB to 10 MB (even in the logarithm) that never open a second subflow", "%s of %d", share(single, len(sizes)), len(sizes))
+	r.plot("delaying", figure.Bars(figure.Axes{Title: "Connections that never open a second subflow, delaying by 1 MB", Y: "%"},
+		figure.Bar{Name: "all, 1 kB to 10 MB", Value: 100 * float64(single) / float64(len(sizes))},
+		figure.Bar{Name: "those below 0.9 MB", Value: 100 * float64(short-early) / float64(max(short, 1))}))
+}
