@@ -32,6 +32,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), hashPasswordCommand(), versionCommand())
 	root.AddCommand(statusCommand(), connectionsCommand(), pathsCommand(), kickCommand(), reloadCommand(), drainCommand(), logLevelCommand())
+	root.AddCommand(labCommand())
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)
