@@ -24,7 +24,7 @@ func labCommand() *cobra.Command {
 		Long: `Lab builds networks out of network namespaces and emulated links. Nothing of the
 machine's own network is touched. Presets: ` + strings.Join(topology.Presets(), ", ") + `.`,
 	}
-	cmd.AddCommand(labUpCommand(), labRunCommand(), labExecCommand(), labSetCommand(), labListCommand(), labCleanCommand())
+	cmd.AddCommand(labUpCommand(), labRunCommand(), labExecCommand(), labSetCommand(), labListCommand(), labCleanCommand(), labSelftestCommand())
 	return cmd
 }
 
