@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// ErrFormat reports a file that is not a classic pcap file of Ethernet frames.
-var ErrFormat = errors.New("not a pcap file of ethernet frames")
+// ErrFormat reports a file that is not a classic pcap file of Ethernet frames or
+// of IP packets.
+var ErrFormat = errors.New("not a pcap file of ethernet frames or ip packets")
 
 // Sizes and numbers of the pcap format (draft-ietf-opsawg-pcap, sections 4 and
 // 5) and of the frames in it.
@@ -21,6 +22,7 @@ const (
 	magicMicros     = 0xa1b2c3d4
 	magicNanos      = 0xa1b23c4d
 	linkEthernet    = 1
+	linkRaw         = 101 // IP packets, as of a TUN device
 
 	ethernetLen   = 14
 	etherTypeIPv4 = 0x0800
@@ -52,7 +54,12 @@ func Parse(file []byte) ([]Segment, error) {
 		return nil, fmt.Errorf("%w: magic %#08x", ErrFormat, magic)
 	}
 	// The upper bits of the field tell the length of a frame check sequence.
-	if link := order.Uint32(file[20:]) & 0xffff; link != linkEthernet {
+	parse := parseFrame
+	switch link := order.Uint32(file[20:]) & 0xffff; link {
+	case linkEthernet:
+	case linkRaw:
+		parse = parsePacket
+	default:
 		return nil, fmt.Errorf("%w: link type %d", ErrFormat, link)
 	}
 	var segments []Segment
@@ -62,7 +69,7 @@ func Parse(file []byte) ([]Segment, error) {
 			break
 		}
 		frame := rest[packetHeaderLen : packetHeaderLen+captured]
-		if s, ok := parseFrame(frame); ok {
+		if s, ok := parse(frame); ok {
 			s.Time = time.Unix(int64(order.Uint32(rest)), int64(order.Uint32(rest[4:]))*int64(unit))
 			segments = append(segments, s)
 		}
@@ -84,6 +91,14 @@ func parseFrame(frame []byte) (Segment, bool) {
 		return parseIPv6(packet)
 	}
 	return Segment{}, false
+}
+
+// parsePacket reads the TCP segment in an IP packet, if there is one.
+func parsePacket(p []byte) (Segment, bool) {
+	if s, ok := parseIPv4(p); ok {
+		return s, true
+	}
+	return parseIPv6(p)
 }
 
 func parseIPv4(p []byte) (Segment, bool) {

@@ -173,7 +173,7 @@ func TestParseLeavesOut(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	wrongLink := fileHeader(binary.LittleEndian, magicMicros)
-	wrongLink[20] = 101
+	wrongLink[20] = 105 // Wi-Fi
 	for name, file := range map[string][]byte{
 		"short":          make([]byte, fileHeaderLen-1),
 		"wrong magic":    make([]byte, fileHeaderLen),

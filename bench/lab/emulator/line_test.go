@@ -106,8 +106,10 @@ func TestLineChanges(t *testing.T) {
 		if l.pop(99*ms) != nil {
 			t.Error("a packet has overtaken")
 		}
-		if l.pop(100*ms) == nil || l.pop(100*ms) == nil {
-			t.Error("a packet is late")
+		for range 2 {
+			if l.pop(100*ms) == nil {
+				t.Error("a packet is late")
+			}
 		}
 	})
 	t.Run("flush", func(t *testing.T) {

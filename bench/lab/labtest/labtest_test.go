@@ -3,6 +3,7 @@
 package labtest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
@@ -107,6 +109,26 @@ func TestNginxReadsProxyHeader(t *testing.T) {
 			}
 		}
 		return false
+	})
+}
+
+// TestCaptureOnEmulatedLink reads segments of a device without Ethernet.
+func TestCaptureOnEmulatedLink(t *testing.T) {
+	tp := TwoPath(t, lab.TwoPathSpec{WiFi: lab.LinkSpec{Emulate: true}})
+	to := netip.AddrPortFrom(tp.AggregatorAddr.V6, 5001)
+	wifi := Capture(t, tp.Client, "wifi", "tcp port 5001")
+	err := tp.Client.Do(func() error {
+		c, err := net.DialTimeout("tcp", to.String(), 5*time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Fatal(err)
+	}
+	awaitSegment(t, wifi, "SYN", func(s capture.Segment) bool {
+		return s.IsSYN() && s.Src.Addr() == tp.WiFi.Addr.V6 && s.Dst == to
 	})
 }
 
