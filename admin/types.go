@@ -123,9 +123,9 @@ type Counters struct {
 	// Fallbacks are legs towards servers without MPTCP though it was asked for,
 	// by reason.
 	Fallbacks map[string]uint64 `json:"fallbacks"`
-	// Up are bytes delivered to servers by connections that have ended.
+	// Up are bytes delivered to servers.
 	Up uint64 `json:"bytes_up"`
-	// Down are bytes delivered to clients by connections that have ended.
+	// Down are bytes delivered to clients.
 	Down uint64 `json:"bytes_down"`
 }
 

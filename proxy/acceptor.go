@@ -63,15 +63,15 @@ func (w *worker) accept(b *binding) error {
 	default:
 		return err
 	}
-	w.counters.Accepted.Add(1)
 	l := b.listener.Load()
+	w.listeners.of(l.Name).accepted.Add(1)
 	if l.Sources != nil && !l.Sources.Allows(remote.Addr()) {
 		w.refuse(l, remote, RefusedSource, errSource)
 		mptcp.CloseReset(fd)
 		return nil
 	}
 	to := w.server.leastBusy(w)
-	to.counters.Active.Add(1)
+	to.active.Add(1)
 	if to != w && to.loop.Post(func() { to.begin(fd, remote, l, b) }) == nil {
 		return nil
 	}
@@ -84,10 +84,10 @@ func (w *worker) accept(b *binding) error {
 // little to do is always the same worker, and big flows would all share its
 // one core.
 func (s *Server) leastBusy(w *worker) *worker {
-	most := w.counters.Active.Load()
+	most := w.active.Load()
 	most -= 1 + most/8
 	for _, other := range s.workers {
-		if n := other.counters.Active.Load(); n < most {
+		if n := other.active.Load(); n < most {
 			w, most = other, n
 		}
 	}
@@ -98,6 +98,7 @@ func (s *Server) leastBusy(w *worker) *worker {
 // wait in the kernel's queue, those that exist live on.
 func (w *worker) starve(l *Listener, err error) {
 	w.starving = true
+	w.pauses.Add(1)
 	w.server.starved(l.Name, err)
 	for _, a := range w.accepts {
 		w.loop.Unregister(&a.socket)

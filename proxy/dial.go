@@ -43,6 +43,9 @@ type dial struct {
 	sent         int    // how many of them the kernel has taken
 	answer       []byte // of the hop, not consumed yet
 	failure      error  // what to tell the client in the end
+
+	counters *hopCounters  // of the present hop
+	began    time.Duration // with it, since the worker began
 }
 
 // route decides how to reach what the client asked for.
@@ -84,6 +87,7 @@ func (d *dial) allot(shares int) {
 func (d *dial) resolve() {
 	s := d.s
 	s.phase = resolving
+	s.mark(resolvingBegan)
 	d.allot(1)
 	host, names := s.host, s.worker.server.names.Load()
 	s.spawn(func(ctx context.Context, post func(func(bool))) {
@@ -134,6 +138,8 @@ func (d *dial) connect() {
 	s, hop := d.s, d.hops[0]
 	o := s.opening
 	s.phase = dialling
+	s.mark(diallingBegan)
+	d.counters, d.began = s.worker.hops.of(hop.Name()), s.worker.age()
 	var target netip.AddrPort
 	if d.target < len(d.targets) {
 		target = d.targets[d.target]
@@ -180,8 +186,14 @@ func (d *dial) connected(a *attempt) {
 	status, err := mptcp.Dialed(server.FD, a.mode)
 	s.serverMPTCP = status
 	s.adopt(status, s.listener.ServerPaths, true)
+	if a.sent > 0 {
+		d.counters.synData.Add(1)
+	}
+	if s.worker.server.local.Load() {
+		s.local, _ = mptcp.LocalAddr(server.FD) // an error is one of the connection: see there
+	}
 	if a.mode != mptcp.ModeOff && err == nil && !status.MPTCP {
-		s.worker.counters.Fallback[status.Reason].Add(1)
+		d.counters.fallback[status.Reason].Add(1)
 		if a.mode == mptcp.ModeRequire {
 			err := fmt.Errorf("%w: %s", mptcp.ErrNotNegotiated, status.Reason)
 			if status.Reason == mptcp.FastOpen && d.sent <= d.spoken {
@@ -279,6 +291,8 @@ func (d *dial) done() {
 		s.early, early = uint16(len(d.opening)-d.spoken), nil
 	}
 	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
+	d.counters.reached.Add(1)
+	d.counters.took.add(s.worker.age() - d.began)
 	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{
 		FD:      s.pair.Ends[relay.Server].FD,
 		SYNACKs: s.worker.server.opts.SYNACKs,
@@ -340,6 +354,11 @@ func (d *dial) failed(err error) {
 		err = HopError(err)
 	}
 	ofHop := isHopError(err)
+	if ofHop {
+		d.counters.failed[1].Add(1)
+	} else {
+		d.counters.failed[0].Add(1)
+	}
 	hop.Report(s.opening.request, s.serverMPTCP, err)
 	if d.failure == nil || !ofHop {
 		d.failure = err

@@ -52,6 +52,7 @@ type opening struct {
 func (o *opening) count(r Reason, err error) {
 	if !o.counted {
 		o.counted = true
+		o.s.refused = r
 		o.s.worker.refuse(o.s.listener, o.s.client, r, err)
 	}
 }
@@ -125,6 +126,7 @@ func (s *session) greet() {
 // client. The deadline of the handshake stays in force.
 func (s *session) authorise(h Waiter) {
 	s.phase = authorising
+	s.mark(authorisingBegan)
 	s.spawn(func(ctx context.Context, post func(func(wanted bool))) {
 		h.Wait(ctx)
 		post(func(wanted bool) {
@@ -194,7 +196,8 @@ func (s *session) reply(out Outcome) bool {
 func (s *session) asked(r *Request) {
 	o := s.opening
 	o.request = r
-	s.user, s.host, s.server = r.User, r.Host, r.Target
+	s.mark(requestKnown)
+	s.user, s.host, s.server, s.command = r.User, r.Host, r.Target, r.Command
 	s.ticket.Established()
 	if o.refusal != nil {
 		s.fail(o.refusal)
@@ -206,7 +209,7 @@ func (s *session) asked(r *Request) {
 	s.deadline(s.listener.Timeouts.Connect)
 	switch r.Command {
 	case Inform:
-		s.served()
+		s.serve()
 		s.farewell(s.reply(Outcome{}))
 	case Bind, Associate:
 		s.serveOutside()

@@ -155,7 +155,7 @@ func (s *session) associate(hop Hop, local netip.Addr) {
 				s.fail(err)
 			default:
 				o.association = a
-				s.served()
+				s.serve()
 				s.reply(Outcome{Bound: a.Addr()})
 			}
 		})

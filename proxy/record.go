@@ -4,7 +4,6 @@ package proxy
 
 import (
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -20,59 +19,30 @@ type Record struct {
 	Server      netip.AddrPort // the address connected to, or asked of the hop
 	Hop         string
 	ServerMPTCP mptcp.Status
+	Local       netip.AddrPort // the address that the server or hop saw; only with Server.KeepLocal
+	Command     Command
+	Served      bool   // the client got what it asked for
+	Refused     Reason // why not, unless it was served
 	Start       time.Time
-	Connected   time.Duration // from Start until the client was served; 0 = never
-	Duration    time.Duration
-	Up, Down    uint64 // bytes delivered to the server and to the client
-	Err         error  // why it ended; nil when both streams had ended
+	Moments
+	Duration time.Duration
+	Up, Down uint64 // bytes delivered to the server and to the client
+	Err      error  // why it ended; nil when both streams had ended
+}
+
+// Moments are when a connection went from one step to the next, since its
+// start; 0 = never.
+type Moments struct {
+	Authorising time.Duration // whether to serve the client began to be found out
+	Requested   time.Duration // the client had said what it wants
+	Resolving   time.Duration // the name began to be looked up
+	Dialling    time.Duration // the first hop began to be connected to
+	Connected   time.Duration // the client was served
+	HalfClosed  time.Duration // the end of one stream was passed on
 }
 
 // Recorder takes the records of ended connections. It is called on event
 // loops and must neither block nor keep the record, which is used again.
 type Recorder interface {
 	Record(*Record)
-}
-
-// Counters count what the proxy did since it was started. One set belongs to
-// one event loop, so that loops share no cache line; Server.Stats adds them up.
-type Counters struct {
-	Accepted    atomic.Uint64
-	Active      atomic.Int64
-	Relayed     atomic.Uint64 // connections that were served: relayed, or else given what they asked for
-	Up, Down    atomic.Uint64 // bytes delivered by ended connections
-	ClientMPTCP atomic.Uint64
-	Refused     [numReasons]atomic.Uint64
-	Fallback    [mptcp.NumReasons]atomic.Uint64 // server legs without MPTCP though asked, by mptcp.FallbackReason
-	_           [64]byte
-}
-
-// Stats is a sum of Counters.
-type Stats struct {
-	Accepted, Relayed, Up, Down, ClientMPTCP uint64
-	Active                                   int64
-	Refused                                  map[string]uint64
-	Fallback                                 map[string]uint64
-}
-
-func sum(sets []*Counters) Stats {
-	s := Stats{Refused: map[string]uint64{}, Fallback: map[string]uint64{}}
-	for _, c := range sets {
-		s.Accepted += c.Accepted.Load()
-		s.Active += c.Active.Load()
-		s.Relayed += c.Relayed.Load()
-		s.Up += c.Up.Load()
-		s.Down += c.Down.Load()
-		s.ClientMPTCP += c.ClientMPTCP.Load()
-		for i := range c.Refused {
-			if n := c.Refused[i].Load(); n > 0 {
-				s.Refused[Reason(i).String()] += n
-			}
-		}
-		for i := range c.Fallback {
-			if n := c.Fallback[i].Load(); n > 0 {
-				s.Fallback[mptcp.FallbackReason(i).String()] += n
-			}
-		}
-	}
-	return s
 }

@@ -46,6 +46,7 @@ type Server struct {
 	limits  atomic.Pointer[policy.Limiter]
 	names   atomic.Pointer[resolve.Resolver]
 	hunger  hunger
+	local   atomic.Bool // see KeepLocal
 
 	mu       sync.Mutex
 	bindings map[bindingKey]*binding
@@ -103,17 +104,12 @@ func (s *Server) everyWorker(f func(*worker)) {
 	wg.Wait()
 }
 
+// KeepLocal says whether records of connections that begin from now on tell the
+// address that servers see. It costs a system call for each of them.
+func (s *Server) KeepLocal(on bool) { s.local.Store(on) }
+
 // SetResolver replaces the resolver for new connections.
 func (s *Server) SetResolver(r *resolve.Resolver) { s.names.Store(r) }
-
-// Stats adds up the counters of all workers.
-func (s *Server) Stats() Stats {
-	sets := make([]*Counters, len(s.workers))
-	for i, w := range s.workers {
-		sets[i] = &w.counters
-	}
-	return sum(sets)
-}
 
 // Shutdown stops accepting, waits until all connections have ended or ctx
 // does, ends the rest with a reset, and stops the loops. It returns the

@@ -364,7 +364,7 @@ func TestWorkersShareConnections(t *testing.T) {
 		throughSOCKS(t, p.addr, server, mptcp.ModePrefer)
 	}
 	for i, w := range p.workers {
-		if n := w.counters.Active.Load(); n < 3 || n > 5 {
+		if n := w.active.Load(); n < 3 || n > 5 {
 			t.Errorf("worker %d has %d of 8 connections", i, n)
 		}
 	}

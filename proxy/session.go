@@ -36,6 +36,7 @@ type session struct {
 	pair       relay.Pair
 	worker     *worker
 	listener   *Listener
+	counters   *listenerCounters
 	opening    *opening // nil from when the bytes are relayed
 	ticket     policy.Ticket
 	prev, next *session
@@ -44,11 +45,36 @@ type session struct {
 	number     uint32 // among those of the worker, see Server.id
 
 	// What the record will tell.
-	client, server           netip.AddrPort
+	client, server, local    netip.AddrPort
 	user, host, hop          string
 	start                    time.Duration // since the worker began
-	connected                time.Duration
+	connected, halfClosed    time.Duration
+	moments                  [numMoments]uint32 // microseconds since the start
+	command                  Command
+	served                   bool
+	refused                  Reason
 	clientMPTCP, serverMPTCP mptcp.Status
+}
+
+// The moments before a client is served: see Moments.
+const (
+	authorisingBegan = iota
+	requestKnown
+	resolvingBegan
+	diallingBegan
+	numMoments
+)
+
+// mark notes that a moment has come, the first time that it does. It is never
+// 0, which would be never.
+func (s *session) mark(moment int) {
+	if at := &s.moments[moment]; *at == 0 {
+		*at = uint32(max((s.worker.age()-s.start)/time.Microsecond, 1))
+	}
+}
+
+func (s *session) moment(moment int) time.Duration {
+	return time.Duration(s.moments[moment]) * time.Microsecond
 }
 
 // begin starts a session for a connection that was accepted on b for l, and
@@ -61,9 +87,11 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 	s.opening = w.lend(s)
 	w.number++
 	s.number = w.number
+	s.counters = w.listeners.of(l.Name)
+	s.counters.active.Add(1)
+	s.counters.client[s.clientMPTCP.Reason].Add(1)
 	w.link(s)
 	if s.clientMPTCP.MPTCP {
-		w.counters.ClientMPTCP.Add(1)
 		s.adopt(s.clientMPTCP, l.ClientPaths, false)
 	}
 	s.admit()
@@ -108,18 +136,19 @@ func (s *session) Ready(sock *event.Socket) {
 // with the hop's answer.
 func (s *session) relay(early, late []byte) {
 	w := s.worker
-	s.served()
+	s.serve()
 	s.phase = relaying
+	s.Moved(relay.Client, uint64(s.early))
 	s.pair.Start(w.loop, w.pool, s, &s.listener.Timeouts.Relay, early, late)
 	// The bytes are copied by now, and the pair may have ended already.
 	s.settle()
 }
 
-// served notes that the client has got what it asked for.
-func (s *session) served() {
+// serve notes that the client has got what it asked for.
+func (s *session) serve() {
 	s.connected = s.worker.age() - s.start
-	s.opening.counted = true
-	s.worker.counters.Relayed.Add(1)
+	s.served, s.opening.counted = true, true
+	s.counters.served.Add(1)
 }
 
 // settle gives back what was needed until now.
@@ -160,9 +189,17 @@ func (s *session) end(err error, reset bool) {
 	if a := s.opening.association; a != nil {
 		n := a.Counters()
 		up, down = n.Up.Bytes, n.Down.Bytes
+		s.Moved(relay.Client, up)
+		s.Moved(relay.Server, down)
 	}
 	s.finished(err, up, down)
 }
+
+// Moved implements relay.Owner.
+func (s *session) Moved(end int, bytes uint64) { s.counters.traffic[end].Add(bytes) }
+
+// HalfClosed implements relay.Owner.
+func (s *session) HalfClosed() { s.halfClosed = s.worker.age() - s.start }
 
 // Ended implements relay.Owner.
 func (s *session) Ended(err error) {
@@ -178,13 +215,17 @@ func (s *session) finished(err error, up, down uint64) {
 	s.ticket.Release()
 	s.forget(s.clientMPTCP, s.listener.ClientPaths)
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
-	w.counters.Up.Add(up)
-	w.counters.Down.Add(down)
 	if r := w.server.opts.Recorder; r != nil {
 		w.record = Record{
 			Listener: s.listener.Name, Client: s.client, ClientMPTCP: s.clientMPTCP,
 			User: s.user, Host: s.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.serverMPTCP,
-			Start: w.began.Add(s.start), Connected: s.connected, Duration: w.age() - s.start,
+			Local: s.local, Command: s.command, Served: s.served, Refused: s.refused,
+			Start: w.began.Add(s.start), Duration: w.age() - s.start,
+			Moments: Moments{
+				Authorising: s.moment(authorisingBegan), Requested: s.moment(requestKnown),
+				Resolving: s.moment(resolvingBegan), Dialling: s.moment(diallingBegan),
+				Connected: s.connected, HalfClosed: s.halfClosed,
+			},
 			Up: up, Down: down, Err: err,
 		}
 		r.Record(&w.record)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-gateway/tandem/proxy/event"
@@ -30,26 +31,29 @@ const (
 
 // worker is one event loop with its sessions.
 type worker struct {
-	server   *Server
-	loop     *event.Loop
-	began    time.Time
-	pool     *relay.Pool
-	counters Counters
-	buffers  [][]byte
-	openings []*opening
-	record   Record   // of the session that is ending
-	sessions *session // head of the list of all
-	number   uint32   // of the last session
-	walks    []*walk  // that are half-way through the list
-	refusing int      // sessions that are refused and have not ended yet
-	accepts  map[*binding]*acceptor
-	starving bool        // does not accept for want of descriptors
-	resume   event.Timer // ends that
-	embryos  []*session  // whose clients' handshakes are not over
-	hatching event.Timer // looks at those
-	draining bool
-	idle     func()        // says that the last session has ended
-	drained  chan struct{} // closed by it
+	server    *Server
+	loop      *event.Loop
+	began     time.Time
+	pool      *relay.Pool
+	active    atomic.Int64 // sessions, and those to come from other workers
+	pauses    atomic.Uint64
+	listeners named[listenerCounters]
+	hops      named[hopCounters]
+	buffers   [][]byte
+	openings  []*opening
+	record    Record   // of the session that is ending
+	sessions  *session // head of the list of all
+	number    uint32   // of the last session
+	walks     []*walk  // that are half-way through the list
+	refusing  int      // sessions that are refused and have not ended yet
+	accepts   map[*binding]*acceptor
+	starving  bool        // does not accept for want of descriptors
+	resume    event.Timer // ends that
+	embryos   []*session  // whose clients' handshakes are not over
+	hatching  event.Timer // looks at those
+	draining  bool
+	idle      func()        // says that the last session has ended
+	drained   chan struct{} // closed by it
 }
 
 func newWorker(s *Server) (*worker, error) {
@@ -145,7 +149,8 @@ func (w *worker) unlink(s *session) {
 		s.next.prev = s.prev
 	}
 	s.prev, s.next = nil, nil
-	w.counters.Active.Add(-1)
+	s.counters.active.Add(-1)
+	w.active.Add(-1)
 	if w.draining && w.sessions == nil {
 		w.idle()
 	}
@@ -168,7 +173,7 @@ func (w *worker) abortAll(err error) {
 
 // refuse counts a refusal and tells of it in the log.
 func (w *worker) refuse(l *Listener, client netip.AddrPort, r Reason, err error) {
-	w.counters.Refused[r].Add(1)
+	w.listeners.of(l.Name).refused[r].Add(1)
 	if log := w.server.log; log.Enabled(w.server.ctx, slog.LevelDebug) {
 		log.LogAttrs(w.server.ctx, slog.LevelDebug, "refused", slog.String("listener", l.Name),
 			slog.Any("client", client), slog.String("reason", r.String()), slog.Any("err", err))

@@ -287,7 +287,7 @@ upstreams:
 	for _, line := range []string{
 		"connections    0 active, 1 accepted (0 with MPTCP), 1 served",
 		"refused        none",
-		"ended ones     12 B up, 12 B down",
+		"delivered      12 B up, 12 B down",
 		"phones    socks5  " + s.Listeners[0].Address.String(),
 		"far/" + closed.String() + "  down",
 	} {

@@ -49,7 +49,7 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 		countText(c.Active), countText(c.Accepted), countText(c.ClientMPTCP), countText(c.Relayed)))
 	line("refused", byReason(c.Refused))
 	line("fallbacks", byReason(c.Fallbacks))
-	line("ended ones", bytesText(c.Up)+" up, "+bytesText(c.Down)+" down")
+	line("delivered", bytesText(c.Up)+" up, "+bytesText(c.Down)+" down")
 	printPathCounters(line, s.Paths)
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -218,6 +218,10 @@ type owner chan error
 
 func (o owner) Ended(err error) { o <- err }
 
+func (o owner) Moved(int, uint64) {}
+
+func (o owner) HalfClosed() {}
+
 // start relays between two sockets.
 func (r *rig) start(fds [2]int, q relaytest.Request) (*relay.Pair, owner, error) {
 	p, o := new(relay.Pair), make(owner, 1)

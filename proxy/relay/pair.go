@@ -35,8 +35,14 @@ type Timeouts struct {
 	HalfClosed time.Duration
 }
 
-// Owner is told when a pair has ended. Its sockets are closed by then.
+// Owner is told what becomes of a pair.
 type Owner interface {
+	// Moved tells of bytes that were delivered away from an end. It is called
+	// once for all that a turn of that end has moved.
+	Moved(end int, bytes uint64)
+	// HalfClosed tells that the end of one side's stream was passed on.
+	HalfClosed()
+	// Ended is called once. The sockets are closed by then.
 	Ended(err error)
 }
 
@@ -98,7 +104,11 @@ func (p *Pair) Ready(*event.Socket) {
 	}
 	for i := range p.dirs {
 		src, dst := &p.Ends[i], &p.Ends[1-i]
+		before := p.dirs[i].moved
 		result, err := p.dirs[i].run(src, dst, p.pool)
+		if n := p.dirs[i].moved - before; n > 0 {
+			p.owner.Moved(i, n)
+		}
 		if p.dirs[i].active {
 			p.dirs[i].active, p.last = false, now
 		}
@@ -112,6 +122,7 @@ func (p *Pair) Ready(*event.Socket) {
 				return
 			}
 			p.last = now
+			p.owner.HalfClosed()
 			p.arm()
 		case failed:
 			p.finish(err, true)

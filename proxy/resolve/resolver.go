@@ -49,6 +49,8 @@ type Config struct {
 	// Control, when set, is called for every socket to a name server before
 	// it connects, for example to set SO_MARK: see net.Dialer.Control.
 	Control func(network, address string, c syscall.RawConn) error
+	// Counters, when set, count the lookups. Resolvers may share them.
+	Counters *Counters
 }
 
 // Resolver resolves names. It is safe for concurrent use and needs no closing:
@@ -57,15 +59,19 @@ type Resolver struct {
 	servers *servers
 	prefer  Family
 	timeout time.Duration
+	counts  *Counters
 	flights singleflight.Group
 	cache   cache
 }
 
 // New returns a resolver for a configuration, which is copied.
 func New(c Config) *Resolver {
-	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout}
+	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout, counts: c.Counters}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
+	}
+	if r.counts == nil {
+		r.counts = new(Counters)
 	}
 	return r
 }
@@ -88,15 +94,19 @@ func (r *Resolver) Lookup(ctx context.Context, host string) ([]netip.Addr, error
 		return []netip.Addr{ip.Unmap()}, nil
 	}
 	name := canonical(host)
+	r.counts.lookups.Add(1)
 	if addrs := r.cache.find(name, time.Now()); addrs != nil {
+		r.counts.cached.Add(1)
 		return slices.Clone(addrs), nil
 	}
 	result := r.flights.DoChan(name, func() (any, error) { return r.query(name) })
 	select {
 	case <-ctx.Done():
+		r.counts.failed.Add(1)
 		return nil, fmt.Errorf("resolve %q: %w", host, ctx.Err())
 	case res := <-result:
 		if res.Err != nil {
+			r.counts.failure(res.Err)
 			return nil, fmt.Errorf("resolve %q: %w", host, res.Err)
 		}
 		return slices.Clone(res.Val.([]netip.Addr)), nil
