@@ -44,6 +44,9 @@ func (r Reason) String() string {
 	return "limit-" + policy.Reason(r-RefusedLimit).String()
 }
 
+// NumReasons is the number of reasons: they are 0 to NumReasons-1.
+const NumReasons = int(numReasons)
+
 // reasonOf says under which reason a failure is counted.
 func reasonOf(err error, otherwise Reason) Reason {
 	is := func(targets ...error) bool {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"time"
+
+	"github.com/tandem-gateway/tandem/paths"
+	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/proxy/resolve"
+)
+
+// Sample is what a gateway has counted at one moment.
+type Sample struct {
+	Proxy     proxy.Stats
+	Upstreams map[string][]proxy.HopStatus // health of the hops, by the name of the upstream
+	Resolver  resolve.Stats
+	Paths     *paths.Counters // nil: the kernel manages all subflows
+	Options   []Option
+
+	Version   string
+	Started   time.Time
+	Draining  bool
+	LoopDelay time.Duration // until the slowest event loop answered
+	OpenFiles uint64
+	FileLimit uint64
+	Records   Losses
+	Traces    Losses
+}
+
+// Option is what clients asked of an option of connections, and what they got.
+type Option struct {
+	Name           string
+	Asked, Granted uint64
+}
+
+// Losses count what was handed on to a collector or a file, and what was not.
+type Losses struct {
+	Written uint64
+	Dropped uint64 // there was no room to keep it until it could be written
+	Failed  uint64 // could not be written
+}
+
+type (
+	listenerStats = proxy.ListenerStats
+	hopStats      = proxy.HopStats
+	causeCounts   = map[paths.Cause]uint64
+)

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package telemetry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
+
+	"github.com/tandem-gateway/tandem/proxy"
+)
+
+// lastWords is how long the end may take to tell a collector the last figures.
+const lastWords = 2 * time.Second
+
+// Options of Start.
+type Options struct {
+	// Read counts what has been done until now. It may be called by several
+	// goroutines at once.
+	Read    func() *Sample
+	Version string
+	Started time.Time
+	// Prometheus is where metrics can be scraped, at /metrics; zero: nowhere.
+	Prometheus netip.AddrPort
+	OTLP       OTLP
+	// Ratio is the share of connections that are traced, 0 to 1. It needs OTLP.
+	Ratio float64
+	Log   *slog.Logger // nil: slog.Default
+}
+
+// OTLP is a collector that is told everything over HTTP.
+type OTLP struct {
+	Endpoint string        // such as https://collector.example:4318; empty: none
+	Interval time.Duration // of metrics, and at most until a trace is sent
+	Timeout  time.Duration // of one export
+	Headers  map[string]string
+	TLS      *tls.Config // nil: that of the system
+}
+
+func (o *OTLP) url(signal string) string {
+	return strings.TrimSuffix(o.Endpoint, "/") + "/v1/" + signal
+}
+
+func (o *Options) resource() *resource.Resource {
+	return resource.NewSchemaless(
+		attribute.String("service.name", "tandem"),
+		attribute.String("service.version", o.Version),
+	)
+}
+
+// Telemetry is what is told, until Close.
+type Telemetry struct {
+	metrics *metrics
+	traces  *traces // nil: none
+	http    *http.Server
+	addr    netip.AddrPort
+	running sync.WaitGroup
+}
+
+// Start begins to tell what Options ask for.
+func Start(o Options) (*Telemetry, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		o.Log.Warn("telemetry could not be delivered", "err", err)
+	}))
+	t := &Telemetry{}
+	listener, err := listen(o.Prometheus)
+	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	if t.metrics, err = newMetrics(&o); err != nil {
+		if listener != nil {
+			listener.Close()
+		}
+		return nil, err
+	}
+	if o.OTLP.Endpoint != "" && o.Ratio > 0 {
+		if t.traces, err = newTraces(&o); err != nil {
+			if listener != nil {
+				listener.Close()
+			}
+			t.metrics.close()
+			return nil, err
+		}
+	}
+	if listener != nil {
+		t.serve(listener, o.Log)
+	}
+	return t, nil
+}
+
+// listen opens a socket of plain TCP: a scrape is no business of the path
+// managers, and the listeners of clients are counted apart.
+func listen(addr netip.AddrPort) (net.Listener, error) {
+	if !addr.IsValid() {
+		return nil, nil
+	}
+	var c net.ListenConfig
+	c.SetMultipathTCP(false)
+	return c.Listen(context.Background(), "tcp", addr.String())
+}
+
+func (t *Telemetry) serve(l net.Listener, log *slog.Logger) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", t.metrics.handler)
+	t.addr = l.Addr().(*net.TCPAddr).AddrPort()
+	t.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	t.running.Go(func() {
+		if err := t.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics cannot be scraped any more", "err", err)
+		}
+	})
+}
+
+// Addr is where metrics can be scraped; invalid: nowhere.
+func (t *Telemetry) Addr() netip.AddrPort { return t.addr }
+
+// Trace decides whether an ended connection is traced. The identifier of the
+// trace (W3C Trace Context: 32 hexadecimal digits) is "" if it is not.
+// Trace neither blocks nor keeps the record.
+func (t *Telemetry) Trace(r *proxy.Record) string {
+	if t == nil || t.traces == nil {
+		return ""
+	}
+	return t.traces.take(r)
+}
+
+// Traces tells how many traces were sent and lost.
+func (t *Telemetry) Traces() Losses {
+	if t == nil || t.traces == nil {
+		return Losses{}
+	}
+	return t.traces.losses()
+}
+
+// Close tells the collector what it has not been told yet, for two seconds at
+// most, and ends everything. What could not be delivered is logged.
+func (t *Telemetry) Close() {
+	if t.http != nil {
+		t.http.Close() // an answer that is cut off hurts nobody
+	}
+	if t.traces != nil {
+		t.traces.close()
+	}
+	t.metrics.close()
+	t.running.Wait()
+}
