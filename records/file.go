@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package records
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// FileOptions say where JSON lines go.
+type FileOptions struct {
+	Path    string
+	MaxSize int64         // bytes at which the file is put aside; 0 = any
+	MaxAge  time.Duration // since its first record, likewise; 0 = any
+	Keep    int           // files put aside that are kept: Path.1, the youngest, and so on
+}
+
+// file is a file of JSON lines. When it is put aside it becomes Path.1, and
+// what was that before Path.2.
+type file struct {
+	o     FileOptions
+	now   func() time.Time
+	f     *os.File
+	size  int64
+	since time.Time
+	lines bytes.Buffer
+}
+
+func openFile(o FileOptions) (*file, error) {
+	w := &file{o: o, now: time.Now}
+	if err := w.open(); err != nil {
+		return nil, fmt.Errorf("records: %w", err)
+	}
+	return w, nil
+}
+
+func (w *file) open() error {
+	if err := os.MkdirAll(filepath.Dir(w.o.Path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(w.o.Path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	w.f, w.size, w.since = f, info.Size(), w.now()
+	if w.size > 0 {
+		w.since = info.ModTime() // the first record is not younger
+	}
+	return nil
+}
+
+// write implements sink.
+func (w *file) write(batch []entry) (int, error) {
+	done := 0
+	for done < len(batch) {
+		if err := w.rotate(); err != nil {
+			return done, err
+		}
+		w.lines.Reset()
+		n := 0
+		for ; done+n < len(batch); n++ {
+			b, err := json.Marshal(lineOf(&batch[done+n]))
+			if err != nil {
+				return done, err // not reached: a Line can be encoded
+			}
+			if room := w.o.MaxSize - w.size - int64(w.lines.Len()); w.o.MaxSize > 0 && w.size+int64(w.lines.Len()) > 0 && int64(len(b)) >= room {
+				break
+			}
+			w.lines.Write(b)
+			w.lines.WriteByte('\n')
+		}
+		if n == 0 {
+			w.size = max(w.size, w.o.MaxSize) // the next record has no room
+			continue
+		}
+		m, err := w.f.Write(w.lines.Bytes())
+		w.size += int64(m)
+		if err != nil {
+			return done + bytes.Count(w.lines.Bytes()[:m], []byte("\n")), err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// rotate puts the file aside if it is large or old enough.
+func (w *file) rotate() error {
+	if w.f == nil {
+		return w.open() // it failed before
+	}
+	large := w.o.MaxSize > 0 && w.size >= w.o.MaxSize
+	old := w.o.MaxAge > 0 && w.size > 0 && w.now().Sub(w.since) >= w.o.MaxAge
+	if !large && !old {
+		return nil
+	}
+	if err := w.f.Close(); err != nil {
+		return err
+	}
+	w.f = nil
+	if err := w.shift(); err != nil {
+		return err
+	}
+	return w.open()
+}
+
+// shift makes room for a file at Path.
+func (w *file) shift() error {
+	aside := func(n int) string { return fmt.Sprintf("%s.%d", w.o.Path, n) }
+	if w.o.Keep == 0 {
+		return os.Remove(w.o.Path)
+	}
+	for n := w.o.Keep; n > 1; n-- {
+		if err := os.Rename(aside(n-1), aside(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Rename(w.o.Path, aside(1))
+}
+
+func (w *file) close() error {
+	if w.f == nil {
+		return nil
+	}
+	return w.f.Close()
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package records
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandem-gateway/tandem/proxy"
+)
+
+func TestLine(t *testing.T) {
+	e := example()
+	b, err := json.Marshal(lineOf(&e))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"start":"2027-01-15T08:00:00.123Z","end":"2027-01-15T08:00:01.623Z","protocol":"tcp","listener":"phones","user":"alice",` +
+		`"client":"192.0.2.7:40000","host":"www.example.com","server":"198.51.100.80:443","local":"203.0.113.1:50000","upstream":"direct",` +
+		`"client_mptcp":"none","server_mptcp":"none","bytes_up":100,"bytes_down":5000000000,"ended":"complete","trace_id":"0123456789abcdef0123456789abcdef"}`
+	if d := cmp.Diff(want, string(b)); d != "" {
+		t.Errorf("line (-want +got):\n%s", d)
+	}
+}
+
+// read reads a file of records.
+func read(t *testing.T, path string) (users []string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var l Line
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%s: %v: %s", path, err, line)
+		}
+		users = append(users, l.User)
+	}
+	return users
+}
+
+func named(users ...string) (batch []entry) {
+	for _, u := range users {
+		e := example()
+		e.record.User = u
+		batch = append(batch, e)
+	}
+	return batch
+}
+
+func TestFilesArePutAsideBySize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "flows.json")
+	one, _ := json.Marshal(lineOf(&named("a")[0]))
+	f, err := openFile(FileOptions{Path: path, MaxSize: 2 * int64(len(one)+1), Keep: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for _, batch := range [][]entry{named("a"), named("b", "c", "d", "e", "f"), named("g")} {
+		if n, err := f.write(batch); n != len(batch) || err != nil {
+			t.Fatalf("%d written, error %v", n, err)
+		}
+	}
+	got := [][]string{read(t, path), read(t, path+".1"), read(t, path+".2")}
+	if d := cmp.Diff([][]string{{"g"}, {"e", "f"}, {"c", "d"}}, got); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+	if _, err := os.Stat(path + ".3"); err == nil {
+		t.Error("a third file was kept")
+	}
+}
+
+func TestFilesArePutAsideByAge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "flows.json")
+	f, err := openFile(FileOptions{Path: path, MaxAge: time.Hour, Keep: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	now := f.since
+	f.now = func() time.Time { return now }
+	for _, user := range []string{"a", "b", "c"} {
+		if _, err := f.write(named(user)); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(40 * time.Minute)
+	}
+	if d := cmp.Diff([][]string{{"c"}, {"a", "b"}}, [][]string{read(t, path), read(t, path+".1")}); d != "" {
+		t.Errorf("files (-want +got):\n%s", d)
+	}
+}
+
+func TestAFullDiskIsCounted(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	k, err := NewKeeper(Options{File: FileOptions{Path: "/dev/full"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := example()
+	k.Keep(&e.record, "")
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := k.Stats(); s != (Stats{Failed: 1}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestRecordsThatHaveNoRoomAreCounted stops the writer with a pipe that nobody
+// reads. Keep goes on.
+func TestRecordsThatHaveNoRoomAreCounted(t *testing.T) {
+	k, err := NewKeeper(Options{Room: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck, goOn := make(chan int, 100), make(chan struct{})
+	k.sinks = append(k.sinks, slow{stuck, goOn})
+	const more = 100
+	for range 10 {
+		k.Keep(&proxy.Record{}, "")
+	}
+	taken := <-stuck
+	for range more {
+		k.Keep(&proxy.Record{}, "")
+	}
+	close(goOn)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := k.Stats(); s.Dropped < more-10-uint64(10-taken) || s.Written+s.Dropped != 10+more {
+		t.Errorf("%+v of %d", s, 10+more)
+	}
+}
+
+type slow struct {
+	stuck chan int
+	goOn  chan struct{}
+}
+
+func (s slow) write(batch []entry) (int, error) {
+	s.stuck <- len(batch)
+	<-s.goOn
+	return len(batch), nil
+}
+
+func (slow) close() error { return nil }
+
+func TestCollectorOverUDP(t *testing.T) {
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	x := newExporter(ExporterOptions{Collector: netip.MustParseAddrPort(l.LocalAddr().String()), Templates: time.Minute})
+	defer x.close()
+	now := began
+	x.now = func() time.Time { return now }
+	c, all := newCollecting(), named("a", "b", "c")
+	buffer := make([]byte, 65536)
+	for i := range all {
+		if _, err := x.write(all[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		l.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, _, err := l.ReadFrom(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i != 1 {
+			clear(c.templates) // they have to come again after a minute
+		}
+		if err := c.message(append([]byte(nil), buffer[:n]...)); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(40 * time.Second)
+	}
+	c.check(t, all)
+}
+
+func TestCollectorOverTCPComesBack(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	x := newExporter(ExporterOptions{Collector: netip.MustParseAddrPort(l.Addr().String()), TCP: true})
+	defer x.close()
+	for i := range 2 {
+		batch := named(fmt.Sprint("a", i), "b")
+		// The first writes after the collector has gone may seem to work.
+		sent := false
+		for range 1000 {
+			if n, err := x.write(batch); err == nil && n == len(batch) && (i == 0 || x.encoder.sequence == 2) {
+				sent = true
+				break
+			}
+		}
+		if !sent {
+			t.Fatal("not sent")
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c, header := newCollecting(), make([]byte, 4)
+		if _, err := io.ReadFull(conn, header); err != nil {
+			t.Fatal(err)
+		}
+		rest := make([]byte, binary.BigEndian.Uint16(header[2:])-4)
+		if _, err := io.ReadFull(conn, rest); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.message(append(header, rest...)); err != nil {
+			t.Fatal(err)
+		}
+		c.check(t, batch)
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}
+}
