@@ -87,6 +87,9 @@ func TestCompleteFileHasEveryKey(t *testing.T) {
 // key with another default is in defaults.go.
 var withoutDefault = []string{
 	"workers", "admin.group",
+	"telemetry.prometheus.listen", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.headers[].name",
+	"telemetry.otlp.headers[].value", "telemetry.otlp.headers[].value-file", "telemetry.otlp.ca-file", "telemetry.otlp.cert-file",
+	"telemetry.otlp.key-file", "telemetry.traces.ratio", "records.file.path", "records.ipfix.collectors", "records.ipfix.domain",
 	"limits.per-source.connections", "limits.per-source.new-per-second", "limits.per-source.burst",
 	"resolver.servers", "listeners", "upstreams",
 	"listeners[].name", "listeners[].type", "listeners[].listen", "listeners[].backlog", "listeners[].ipv6-only",
@@ -135,6 +138,7 @@ func typed() map[string]reflect.Value {
 		}
 	}
 	all["listeners[].socks5.users[]"] = reflect.ValueOf(User{})
+	all["telemetry.otlp.headers[]"] = reflect.ValueOf(Header{})
 	return all
 }
 

@@ -21,6 +21,12 @@ type Config struct {
 	// How operators see and steer a running Tandem.
 	Admin Admin `yaml:"admin"`
 
+	// Who is told what Tandem does.
+	Telemetry Telemetry `yaml:"telemetry"`
+
+	// Where records of connections are kept.
+	Records Records `yaml:"records"`
+
 	// How many connections there may be, over all listeners.
 	Limits Limits `yaml:"limits"`
 

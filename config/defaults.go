@@ -25,6 +25,12 @@ func defaults() *Config {
 		Log:          Log{Level: LogInfo, Format: LogText},
 		DrainTimeout: 30 * time.Second,
 		Admin:        Admin{Socket: AdminSocket},
+		Telemetry:    Telemetry{OTLP: OTLP{Interval: 15 * time.Second, Timeout: 10 * time.Second}},
+		Records: Records{
+			File:  RecordFile{MaxSize: 100e6, MaxAge: 24 * time.Hour, Keep: 7},
+			IPFIX: IPFIX{Transport: TransportUDP, Templates: 10 * time.Minute},
+			Room:  16384,
+		},
 		Limits: Limits{
 			Connections: 20000,
 			Sources:     policy.DefaultMaxPrefixes,

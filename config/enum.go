@@ -60,6 +60,17 @@ const (
 
 func (Family) values() []string { return []string{string(IPv6), string(IPv4)} }
 
+// Transport is how messages travel.
+type Transport string
+
+// The transports.
+const (
+	TransportUDP Transport = "udp"
+	TransportTCP Transport = "tcp"
+)
+
+func (Transport) values() []string { return []string{string(TransportUDP), string(TransportTCP)} }
+
 // ListenerType is what the clients of a listener speak.
 type ListenerType string
 

@@ -122,10 +122,12 @@ func (c *Config) locate(dir string) {
 			*k.file = filepath.Join(dir, *k.file)
 		}
 	}
+	c.locateTelemetry(dir)
 }
 
 // files checks that the files can be read, and by whom.
 func (v *validator) files(c *Config) {
+	v.telemetryFiles(c)
 	for _, k := range c.files() {
 		secret, err := ReadSecret(*k.file)
 		if err != nil {

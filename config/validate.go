@@ -138,6 +138,8 @@ func (v *validator) networkInterface(path, name string) {
 func (v *validator) config(c *Config) {
 	ranged(v, "workers", c.Workers, 0, 1024)
 	v.admin(c.Admin)
+	v.telemetry(c.Telemetry)
+	v.records(c.Records)
 	v.limits(c.Limits)
 	v.timeouts("timeouts", c.Timeouts)
 	v.positive("resolver.timeout", c.Resolver.Timeout)

@@ -19,25 +19,26 @@ const (
 
 // ExporterOptions say where IPFIX messages go.
 type ExporterOptions struct {
-	Collector netip.AddrPort
-	TCP       bool          // UDP if not
-	Domain    uint32        // the Observation Domain ID
-	Templates time.Duration // how often UDP repeats the templates; 0 is DefaultTemplates
+	Collectors []netip.AddrPort // each gets all records
+	TCP        bool             // UDP if not
+	Domain     uint32           // the Observation Domain ID
+	Templates  time.Duration    // how often UDP repeats the templates; 0 is DefaultTemplates
 }
 
 // exporter sends records to a collector. It connects when there is something to
 // send, and again after a failure.
 type exporter struct {
-	o       ExporterOptions
-	encoder encoder
-	now     func() time.Time
-	conn    net.Conn
-	told    time.Time // when the templates were sent on conn
+	collector netip.AddrPort
+	o         ExporterOptions
+	encoder   encoder
+	now       func() time.Time
+	conn      net.Conn
+	told      time.Time // when the templates were sent on conn
 }
 
-func newExporter(o ExporterOptions) *exporter {
+func newExporter(collector netip.AddrPort, o ExporterOptions) *exporter {
 	o.Templates = cmp.Or(o.Templates, DefaultTemplates)
-	return &exporter{o: o, encoder: encoder{domain: o.Domain}, now: time.Now}
+	return &exporter{collector: collector, o: o, encoder: encoder{domain: o.Domain}, now: time.Now}
 }
 
 // write implements sink.
@@ -70,7 +71,7 @@ func (e *exporter) connect() error {
 	defer cancel()
 	var d net.Dialer
 	d.SetMultipathTCP(false)
-	c, err := d.DialContext(ctx, network, e.o.Collector.String())
+	c, err := d.DialContext(ctx, network, e.collector.String())
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ const (
 // Options of NewKeeper.
 type Options struct {
 	File  FileOptions     // without a path: none
-	IPFIX ExporterOptions // without a collector: none
+	IPFIX ExporterOptions
 	Room  int             // records that may wait; 0 is DefaultRoom
 	Log   *slog.Logger    // nil: slog.Default
 }
@@ -80,8 +80,8 @@ func NewKeeper(o Options) (*Keeper, error) {
 		}
 		k.sinks = append(k.sinks, f)
 	}
-	if o.IPFIX.Collector.IsValid() {
-		k.sinks = append(k.sinks, newExporter(o.IPFIX))
+	for _, collector := range o.IPFIX.Collectors {
+		k.sinks = append(k.sinks, newExporter(collector, o.IPFIX))
 	}
 	var ctx context.Context
 	ctx, k.stop = context.WithCancel(context.Background())

@@ -165,7 +165,7 @@ func TestCollectorOverUDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	x := newExporter(ExporterOptions{Collector: netip.MustParseAddrPort(l.LocalAddr().String()), Templates: time.Minute})
+	x := newExporter(netip.MustParseAddrPort(l.LocalAddr().String()), ExporterOptions{Templates: time.Minute})
 	defer x.close()
 	now := began
 	x.now = func() time.Time { return now }
@@ -197,7 +197,7 @@ func TestCollectorOverTCPComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	x := newExporter(ExporterOptions{Collector: netip.MustParseAddrPort(l.Addr().String()), TCP: true})
+	x := newExporter(netip.MustParseAddrPort(l.Addr().String()), ExporterOptions{TCP: true})
 	defer x.close()
 	for i := range 2 {
 		batch := named(fmt.Sprint("a", i), "b")

@@ -144,7 +144,7 @@ var allowed = []attribute.Key{AttrListener, AttrUpstream, AttrReason, AttrDirect
 // scrape asks for metrics as Prometheus does.
 func scrape(t *testing.T, tel *Telemetry) string {
 	t.Helper()
-	r, err := http.Get("http://" + tel.Addr().String() + "/metrics")
+	r, err := http.Get("http://" + tel.Addrs()[0].String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func newMetrics(o *Options) (*metrics, error) {
 	m := &metrics{read: o.Read}
 	options := []sdk.Option{sdk.WithResource(o.resource())}
 	producer := dials{o.Read, o.Started}
-	if o.Prometheus.IsValid() {
+	if len(o.Prometheus) > 0 {
 		registry := prometheus.NewRegistry()
 		reader, err := bridge.New(bridge.WithRegisterer(registry), bridge.WithProducer(producer), bridge.WithoutScopeInfo())
 		if err != nil {

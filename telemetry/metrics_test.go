@@ -22,7 +22,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
-var anyPort = netip.MustParseAddrPort("127.0.0.1:0")
+var anyPort = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
 
 func start(t *testing.T, o Options) *Telemetry {
 	t.Helper()

@@ -32,8 +32,8 @@ type Options struct {
 	Read    func() *Sample
 	Version string
 	Started time.Time
-	// Prometheus is where metrics can be scraped, at /metrics; zero: nowhere.
-	Prometheus netip.AddrPort
+	// Prometheus are where metrics can be scraped, at /metrics.
+	Prometheus []netip.AddrPort
 	OTLP       OTLP
 	// Ratio is the share of connections that are traced, 0 to 1. It needs OTLP.
 	Ratio float64
@@ -63,9 +63,9 @@ func (o *Options) resource() *resource.Resource {
 // Telemetry is what is told, until Close.
 type Telemetry struct {
 	metrics *metrics
-	traces  *traces // nil: none
-	http    *http.Server
-	addr    netip.AddrPort
+	traces  *traces      // nil: none
+	http    *http.Server // nil: nobody may scrape
+	addrs   []netip.AddrPort
 	running sync.WaitGroup
 }
 
@@ -78,56 +78,58 @@ func Start(o Options) (*Telemetry, error) {
 		o.Log.Warn("telemetry could not be delivered", "err", err)
 	}))
 	t := &Telemetry{}
-	listener, err := listen(o.Prometheus)
-	if err != nil {
-		return nil, fmt.Errorf("prometheus: %w", err)
+	listeners, err := listen(o.Prometheus)
+	if err == nil {
+		t.metrics, err = newMetrics(&o)
 	}
-	if t.metrics, err = newMetrics(&o); err != nil {
-		if listener != nil {
-			listener.Close()
+	if err == nil && o.OTLP.Endpoint != "" && o.Ratio > 0 {
+		if t.traces, err = newTraces(&o); err != nil {
+			t.metrics.close()
+		}
+	}
+	if err != nil {
+		for _, l := range listeners {
+			l.Close()
 		}
 		return nil, err
 	}
-	if o.OTLP.Endpoint != "" && o.Ratio > 0 {
-		if t.traces, err = newTraces(&o); err != nil {
-			if listener != nil {
-				listener.Close()
-			}
-			t.metrics.close()
-			return nil, err
-		}
-	}
-	if listener != nil {
-		t.serve(listener, o.Log)
+	if len(listeners) > 0 {
+		t.serve(listeners, o.Log)
 	}
 	return t, nil
 }
 
-// listen opens a socket of plain TCP: a scrape is no business of the path
+// listen opens sockets of plain TCP: a scrape is no business of the path
 // managers, and the listeners of clients are counted apart.
-func listen(addr netip.AddrPort) (net.Listener, error) {
-	if !addr.IsValid() {
-		return nil, nil
-	}
+func listen(addrs []netip.AddrPort) (open []net.Listener, err error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
-	return c.Listen(context.Background(), "tcp", addr.String())
+	for _, a := range addrs {
+		l, err := c.Listen(context.Background(), "tcp", a.String())
+		if err != nil {
+			return open, fmt.Errorf("prometheus: %w", err)
+		}
+		open = append(open, l)
+	}
+	return open, nil
 }
 
-func (t *Telemetry) serve(l net.Listener, log *slog.Logger) {
+func (t *Telemetry) serve(listeners []net.Listener, log *slog.Logger) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", t.metrics.handler)
-	t.addr = l.Addr().(*net.TCPAddr).AddrPort()
 	t.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
-	t.running.Go(func() {
-		if err := t.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics cannot be scraped any more", "err", err)
-		}
-	})
+	for _, l := range listeners {
+		t.addrs = append(t.addrs, l.Addr().(*net.TCPAddr).AddrPort())
+		t.running.Go(func() {
+			if err := t.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("metrics cannot be scraped any more", "err", err)
+			}
+		})
+	}
 }
 
-// Addr is where metrics can be scraped; invalid: nowhere.
-func (t *Telemetry) Addr() netip.AddrPort { return t.addr }
+// Addrs are where metrics can be scraped.
+func (t *Telemetry) Addrs() []netip.AddrPort { return t.addrs }
 
 // Trace decides whether an ended connection is traced. The identifier of the
 // trace (W3C Trace Context: 32 hexadecimal digits) is "" if it is not.

@@ -21,18 +21,19 @@ import (
 
 // gateway is a running tandem: the proxy with everything around it.
 type gateway struct {
-	log      *slog.Logger
-	logs     *logs
-	machine  machine
-	programs *bpf.Programs // nil where eBPF is not to be had
-	noEBPF   error         // why
-	limiter  *policy.Limiter
-	server   *proxy.Server
-	rules    interception
-	paths    pathManagers
-	file     string // of the configuration; empty: the embedded one
-	started  time.Time
-	admin    operators
+	log       *slog.Logger
+	logs      *logs
+	machine   machine
+	programs  *bpf.Programs // nil where eBPF is not to be had
+	noEBPF    error         // why
+	limiter   *policy.Limiter
+	server    *proxy.Server
+	rules     interception
+	paths     pathManagers
+	file      string // of the configuration; empty: the embedded one
+	started   time.Time
+	admin     operators
+	observers observers
 
 	mu      sync.Mutex // of what follows, and of whoever changes what runs
 	current *setup     // what a reload replaces
@@ -51,7 +52,8 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	if g.limiter, err = policy.NewLimiter(limits(&c.Limits)); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: connectionLog{g.log}, Paths: &g.paths, Log: g.log}
+	g.observers.log = connectionLog{g.log}
+	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
 	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: true}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
@@ -63,6 +65,10 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	if err := g.apply(c); err != nil {
 		g.server.Close()
 		g.closePrograms()
+		return nil, err
+	}
+	if err := g.observers.start(g, c); err != nil {
+		g.abandon()
 		return nil, err
 	}
 	g.admin.open(c.Admin, g.log)
@@ -90,6 +96,7 @@ func (g *gateway) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	next.resolver.CountIn(&g.observers.lookups)
 	if next.intercepts() && !g.machine.netAdmin {
 		return tproxy.ErrPermission // else a socket option says it, and not as well
 	}
@@ -153,6 +160,7 @@ func (g *gateway) reload() (*config.Config, error) {
 	}
 	g.logs.apply(c.Log)
 	g.admin.apply(c.Admin, g.log)
+	g.observers.apply(c, g.log)
 	g.log.Info("configuration reloaded", "listeners", len(c.Listeners), "upstreams", len(c.Upstreams))
 	return c, nil
 }
@@ -177,17 +185,29 @@ func (g *gateway) stop(ctx context.Context, atMost time.Duration) {
 		g.log.Info("draining", "connections", n, "at most", atMost)
 	}
 	left := g.server.Shutdown(ctx)
-	if err := g.rules.apply(tproxy.Config{}); err != nil {
-		g.log.Error("cannot remove the rules of interception", "err", err)
-	}
-	g.current.stop()
-	g.stopPaths()
-	g.closePrograms()
-	g.admin.close()
+	g.takeDown()
 	if left > 0 {
 		g.log.Warn("connections were ended before their time", "connections", left)
 	}
 	g.log.Info("stopped")
+}
+
+// abandon ends a gateway that could not be brought up as a whole.
+func (g *gateway) abandon() {
+	g.server.Close()
+	g.takeDown()
+}
+
+// takeDown ends what is around the proxy, which has ended.
+func (g *gateway) takeDown() {
+	if err := g.rules.apply(tproxy.Config{}); err != nil {
+		g.log.Error("cannot remove the rules of interception", "err", err)
+	}
+	g.observers.stop(g.log)
+	g.current.stop()
+	g.stopPaths()
+	g.closePrograms()
+	g.admin.close()
 }
 
 func (g *gateway) stopPaths() {

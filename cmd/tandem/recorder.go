@@ -15,8 +15,8 @@ import (
 // thousands per second.
 type connectionLog struct{ log *slog.Logger }
 
-// Record implements proxy.Recorder.
-func (c connectionLog) Record(r *proxy.Record) {
+// record logs a connection. Trace is the identifier of its trace, or "".
+func (c connectionLog) record(r *proxy.Record, trace string) {
 	ctx := context.Background()
 	if !c.log.Enabled(ctx, slog.LevelDebug) {
 		return
@@ -42,6 +42,9 @@ func (c connectionLog) Record(r *proxy.Record) {
 		slog.Duration("connected", r.Connected.Round(time.Microsecond)),
 		slog.Duration("duration", r.Duration.Round(time.Microsecond)),
 		slog.Uint64("up", r.Up), slog.Uint64("down", r.Down))
+	if trace != "" {
+		attrs = append(attrs, slog.String("trace_id", trace))
+	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.Any("err", r.Err))
 	}

@@ -49,8 +49,6 @@ type Config struct {
 	// Control, when set, is called for every socket to a name server before
 	// it connects, for example to set SO_MARK: see net.Dialer.Control.
 	Control func(network, address string, c syscall.RawConn) error
-	// Counters, when set, count the lookups. Resolvers may share them.
-	Counters *Counters
 }
 
 // Resolver resolves names. It is safe for concurrent use and needs no closing:
@@ -66,15 +64,16 @@ type Resolver struct {
 
 // New returns a resolver for a configuration, which is copied.
 func New(c Config) *Resolver {
-	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout, counts: c.Counters}
+	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout, counts: new(Counters)}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
-	if r.counts == nil {
-		r.counts = new(Counters)
-	}
 	return r
 }
+
+// CountIn has lookups counted in c, which resolvers may share. It is for the
+// time before the first Lookup.
+func (r *Resolver) CountIn(c *Counters) { r.counts = c }
 
 // Lookup returns the addresses of a host in the order in which to try them:
 // families alternate, beginning with the preferred one (RFC 8305 section 4,
