@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tandem-gateway/tandem/bench/relay/load"
 	"github.com/tandem-gateway/tandem/bench/relay/reference"
 )
@@ -40,7 +42,10 @@ func source(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return load.ServeSource(ctx, addr, func() { fmt.Println("ready") })
+	serving, ctx := errgroup.WithContext(ctx)
+	serving.Go(func() error { return load.ServeCollector(ctx, addr) })
+	serving.Go(func() error { return load.ServeSource(ctx, addr, func() { fmt.Println("ready") }) })
+	return serving.Wait()
 }
 
 // client does the job that is its argument, in JSON.

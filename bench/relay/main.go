@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,6 +43,8 @@ func main() {
 	}
 }
 
+var errNoTandem = errors.New("-telemetry needs -tandem")
+
 // bench runs the whole benchmark.
 func bench(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("relay", flag.ExitOnError)
@@ -53,6 +56,7 @@ func bench(ctx context.Context, args []string) error {
 	quick := flags.Bool("quick", false, "short form")
 	peerNames := flags.String("peers", "", "`names` of peers to run, comma-separated; direct and io.Copy always run (default all)")
 	scenarioNames := flags.String("scenario", "", "`names` of scenarios to run, or beginnings of them, comma-separated (default all)")
+	telling := flags.Bool("telemetry", false, "only Tandem, with telemetry and records and without: what those cost (needs -tandem)")
 	jsonFile := flags.String("json", "", "`file` for every repetition as a line of JSON")
 	var tools peers.Tools
 	flags.StringVar(&tools.Tandem, "tandem", "", "tandem `program`; without it the engine runs within this program")
@@ -72,7 +76,15 @@ func bench(ctx context.Context, args []string) error {
 	if tools.Self, err = os.Executable(); err != nil {
 		return err
 	}
-	if o.peers, err = choosePeers(peers.All(tools), *peerNames); err != nil {
+	all := peers.All(tools)
+	if *telling {
+		if tools.Tandem == "" {
+			return errNoTandem
+		}
+		all, *peerNames = append(all, peers.Told(tools)), peers.TandemName+","+peers.ToldName
+		all = slices.DeleteFunc(all, func(p peers.Peer) bool { return p.Name == peers.CopyName || p.Front == peers.SOCKS5 })
+	}
+	if o.peers, err = choosePeers(all, *peerNames); err != nil {
 		return err
 	}
 	if o.scenarios, err = chooseScenarios(*scenarioNames); err != nil {
@@ -131,6 +143,7 @@ func choosePeers(all []peers.Peer, names string) ([]peers.Peer, error) {
 	for _, p := range all {
 		delete(wanted, p.Name)
 	}
+	delete(wanted, peers.CopyName) // it is no mistake to leave the reference out
 	for name := range wanted {
 		return nil, fmt.Errorf("no peer is named %q", name)
 	}

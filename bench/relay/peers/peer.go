@@ -71,7 +71,15 @@ const (
 	DirectName = "direct"
 	CopyName   = "io.Copy"
 	TandemName = "tandem"
+	// ToldName is Tandem that tells all it can of what it does.
+	ToldName = "tandem-told"
 )
+
+// Told is Tandem with metrics, traces and records, beside which Tandem without
+// shows what those cost.
+func Told(t Tools) Peer {
+	return Peer{ToldName, Forward, "tandem run with metrics over OTLP each second, 1 % of connections traced, records in a file", t.tandemWith(Forward, true)}
+}
 
 // All returns every peer, the references first. Direct is not a relay: its
 // client speaks with the source.

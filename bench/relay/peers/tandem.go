@@ -4,7 +4,10 @@ package peers
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
+
+	"github.com/tandem-gateway/tandem/bench/relay/load"
 )
 
 func (t Tools) aboutTandem() string {
@@ -24,7 +27,9 @@ func (t Tools) reference(name string, args ...string) func(Setup) (command, erro
 	}
 }
 
-func (t Tools) tandem(front Front) func(Setup) (command, error) {
+func (t Tools) tandem(front Front) func(Setup) (command, error) { return t.tandemWith(front, false) }
+
+func (t Tools) tandemWith(front Front, telling bool) func(Setup) (command, error) {
 	if t.Tandem == "" {
 		return t.reference("engine", "-socks5="+strconv.FormatBool(front == SOCKS5), "-profile", t.Profile)
 	}
@@ -43,6 +48,15 @@ func (t Tools) tandem(front Front) func(Setup) (command, error) {
 			fmt.Sprintf("    listen: [%q]", s.Listen),
 			"    mptcp: " + mode,
 			"    allow-from: [0.0.0.0/0]",
+		}
+		if telling {
+			config = append([]string{
+				"telemetry:",
+				`  prometheus: {listen: ["127.0.0.1:9464"]}`,
+				fmt.Sprintf("  otlp: {endpoint: http://%s, interval: 1s}", netip.AddrPortFrom(s.Target.Addr(), load.CollectorPort)),
+				"  traces: {ratio: 0.01}",
+				"records: {file: {path: records.json}}",
+			}, config...)
 		}
 		if front == Forward {
 			config = append(config, fmt.Sprintf("    forward: {target: %q}", s.Target))

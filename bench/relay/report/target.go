@@ -13,6 +13,7 @@ import (
 var (
 	tandemForward = row{"tandem", "forward"}
 	tandemSOCKS   = row{"tandem", "socks5"}
+	tandemTold    = row{"tandem-told", "forward"}
 )
 
 // Limits of idle tunnels.
@@ -65,7 +66,7 @@ func (r *Report) judge(s *Scenario) []verdict {
 		var sets [][]Sample
 		var names []string
 		for _, key := range r.rows {
-			if key.peer != own.peer && key != directRow && key != copyRow && (front == "" || key.front == front) {
+			if key.peer != own.peer && key != tandemTold && key != directRow && key != copyRow && (front == "" || key.front == front) {
 				sets = append(sets, table[key])
 				names = append(names, key.peer)
 			}
@@ -73,6 +74,10 @@ func (r *Report) judge(s *Scenario) []verdict {
 		if i, set := best(sets); i >= 0 {
 			add(table[own], set, least, fmt.Sprintf("tandem %s / %s, the best peer", own.front, names[i]))
 		}
+	}
+	if told := table[tandemTold]; len(told) > 0 && s.Kind != Tunnels {
+		add(told, table[tandemForward], 0.99, "tandem with telemetry / without")
+		return all
 	}
 	switch {
 	case s.Kind == Bulk && many:
