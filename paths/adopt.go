@@ -123,7 +123,11 @@ func (e *Engine) service(c *conn, now time.Time) {
 		c.expired = true
 		e.counters.Expired++
 		e.notify(Notice{Time: now, Kind: NoticeExpired, Token: c.Token, Cause: c.lostBy})
-		if e.o.Expired != nil {
+		switch {
+		case e.o.Observe:
+			e.forget(c.Token) // the kernel ends it
+			return
+		case e.o.Expired != nil:
 			e.o.Expired(c.Token, c.lostBy)
 		}
 	}

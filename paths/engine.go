@@ -49,7 +49,8 @@ type Options struct {
 	// connections of the namespace.
 	Events *bpf.Events
 	// Observe leaves the namespace, and with it new connections, to the
-	// in-kernel path manager: managers are told nothing, until Manage.
+	// in-kernel path manager: managers are told nothing, until Manage, and
+	// connections without subflows are left to the kernel as well.
 	Observe bool
 	// State is a file that keeps the settings of the namespace from before, so
 	// that the next New, or Recover, can put them back if this process is
@@ -187,10 +188,11 @@ func (e *Engine) open() error {
 		if err := e.settings.open(e.o.State); err != nil {
 			return err
 		}
-		if !e.o.Observe {
-			if err := e.settings.userspace(); err != nil {
-				return err
-			}
+		if e.o.Observe {
+			return nil
+		}
+		if err := e.settings.userspace(); err != nil {
+			return err
 		}
 		return e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
 	})

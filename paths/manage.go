@@ -2,7 +2,10 @@
 
 package paths
 
-import "errors"
+import (
+	"cmp"
+	"errors"
+)
 
 // ErrClosed is returned by an Engine after Close.
 var ErrClosed = errors.New("the engine of path managers is closed")
@@ -25,8 +28,14 @@ func (e *Engine) manage() error {
 	if !e.o.Observe {
 		return nil
 	}
-	if err := inside(e.o.NetNS, e.settings.userspace); err != nil {
-		return err
+	err := inside(e.o.NetNS, func() error {
+		if err := e.settings.userspace(); err != nil {
+			return err
+		}
+		return e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
+	})
+	if err != nil {
+		return errors.Join(err, e.settings.undo())
 	}
 	e.o.Observe = false
 	for _, c := range e.conns {

@@ -133,7 +133,7 @@ func (s *settings) keep(d time.Duration) error {
 
 // keep is for a policy that is used from now on.
 func (e *Engine) keep(d time.Duration) error {
-	if keepSeconds(d) <= e.settings.kept {
+	if e.o.Observe || keepSeconds(d) <= e.settings.kept {
 		return nil
 	}
 	return inside(e.o.NetNS, func() error { return e.settings.keep(d) })
@@ -142,15 +142,20 @@ func (e *Engine) keep(d time.Duration) error {
 // restore puts back the last change first, because each knows only the value
 // before it.
 func (s *settings) restore() error {
+	err := s.undo()
+	if s.state != nil {
+		// Removed while locked: nobody takes it for that of a killed process.
+		err = errors.Join(err, os.Remove(s.state.Name()), s.state.Close())
+		s.state = nil
+	}
+	return err
+}
+
+func (s *settings) undo() error {
 	var errs []error
 	for _, restore := range slices.Backward(s.restores) {
 		errs = append(errs, restore())
 	}
-	s.restores = nil
-	if s.state != nil {
-		// Removed while locked: nobody takes it for that of a killed process.
-		errs = append(errs, os.Remove(s.state.Name()), s.state.Close())
-		s.state = nil
-	}
+	s.restores, s.kept = nil, 0
 	return errors.Join(errs...)
 }

@@ -54,7 +54,7 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	}
 	g.observers.log = connectionLog{g.log}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: true}); g.noEBPF == nil {
+	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c)}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
 	if g.server, err = proxy.NewServer(options); err != nil {

@@ -23,11 +23,17 @@ func (p *pathManagers) counters() *admin.PathCounters {
 		refused[errnoText(errno)] += times
 	}
 	return &admin.PathCounters{
-		Managed: p.manages.Load(), Connections: n.Adopted, Subflowless: n.Subflowless,
+		Managed: p.managing(), Connections: n.Adopted, Subflowless: n.Subflowless,
 		Opened: byCause(n.Opened), Failed: byCause(n.Failed), Closed: byCause(n.Closed), Healed: byCause(n.Healed),
 		Refused: refused, OverLimit: n.OverLimit, Delayed: n.Delayed, Announced: n.Announced, Expired: n.Expired,
 		Events: n.Events, LostEvents: n.LostEvents, Gaps: n.Gaps, Repairs: n.Repairs, Repaired: n.Repaired,
 	}
+}
+
+func (p *pathManagers) managing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.manages
 }
 
 // errnoText is the name of an error of the kernel, as errno(3) has it.
@@ -49,7 +55,7 @@ func byCause(n map[paths.Cause]uint64) map[string]uint64 {
 // printPathCounters prints them for people, the rare ones only if there are any.
 func printPathCounters(line func(name, value string), n *admin.PathCounters) {
 	if n == nil {
-		line("subflows", "not watched: that needs CAP_NET_ADMIN")
+		line("subflows", `left to the kernel; "tandem paths --watch" watches them`)
 		return
 	}
 	by := "the kernel's path manager"

@@ -15,16 +15,18 @@ import (
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
-// legs are the connections as their sockets tell, which needs no rights. The
-// past of subflows is not known then, nor who opened those after the first.
-func (p *pathManagers) legs() ([]admin.Paths, error) {
+// appendLegs appends the connections that are not known yet as their sockets
+// tell, which needs no rights. The past of subflows is not known then, nor who
+// opened those after the first.
+func (p *pathManagers) appendLegs(all []admin.Paths, known map[admin.Token]bool) ([]admin.Paths, error) {
 	devices, err := localDevices()
 	if err != nil {
 		return nil, err
 	}
-	all := []admin.Paths{}
 	for leg := range p.server.Legs() {
-		all = append(all, describeLeg(&leg, devices))
+		if !known[admin.Token(leg.Token)] {
+			all = append(all, describeLeg(&leg, devices))
+		}
 	}
 	return all, nil
 }

@@ -73,6 +73,37 @@ func awaitPaths(t *testing.T, c *admin.Client, what string, wanted func(*admin.P
 	return found
 }
 
+// watch follows what happens to subflows until the end of the test; what it
+// returns is the cause of the next end of one.
+func watch(t *testing.T, c *admin.Client) (closed func() string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	begun, ended, causes := make(chan struct{}), make(chan struct{}), make(chan string, 100)
+	go func() {
+		defer close(ended)
+		err := c.PathEvents(ctx, func() { close(begun) }, func(e *admin.PathEvent) error {
+			if e.Event == "closed" {
+				causes <- e.Subflow.Closed
+			}
+			return nil
+		})
+		if ctx.Err() == nil {
+			t.Errorf("events: %v", err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	<-begun
+	return func() string {
+		select {
+		case cause := <-causes:
+			return cause
+		case <-time.After(pathPatience):
+			t.Fatal("no subflow has ended")
+			return ""
+		}
+	}
+}
+
 func twoSubflows(p *admin.Paths) bool {
 	return len(p.Subflows) == 2 && p.Subflows[0].Received+p.Subflows[0].Sent > 0 && p.Subflows[1].State == "established"
 }
@@ -86,7 +117,7 @@ func TestPathsOfKernel(t *testing.T) {
 	runTandem(t, tp.Aggregator, farConfig+socksServer)
 	runTandem(t, tp.Client, nearConfig+socksClient)
 	trickle(t, tp)
-	if p := awaitPaths(t, far, "two subflows at the aggregator", twoSubflows); p.Initiator || p.Manager != "kernel" || !p.Subflows[1].Passive {
+	if p := awaitPaths(t, far, "two subflows at the aggregator", twoSubflows); p.Initiator || p.Manager != "kernel" || !p.Subflows[0].Passive {
 		t.Errorf("%+v", p)
 	}
 	p := awaitPaths(t, near, "two subflows at the client", twoSubflows)
@@ -94,12 +125,20 @@ func TestPathsOfKernel(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	for _, s := range p.Subflows {
-		if s.Interface != "wifi" && s.Interface != "cell" || s.RTT <= 0 || s.Since == nil || s.Since.Before(p.Begun) || s.Opened == "" {
+		if s.Interface != "wifi" && s.Interface != "cell" || s.RTT <= 0 || s.Opened == "" {
 			t.Errorf("subflow %+v", s)
 		}
 	}
+	if len(p.Past) != 0 {
+		t.Errorf("past %+v", p.Past)
+	}
+	watching := watch(t, near)
 	cell := p.Subflows[slices.IndexFunc(p.Subflows, func(s admin.Subflow) bool { return s.Interface == "cell" })]
+	awaitPaths(t, near, "both to be watched", func(p *admin.Paths) bool { return twoSubflows(p) && p.Subflows[1].Since != nil })
 	labtest.Start(t, tp.Client, "ss", "-K", "src", cell.Local.String()).Wait()
+	if cause := watching(); cause != "reset sent" {
+		t.Errorf("ended by %q", cause)
+	}
 	p = awaitPaths(t, near, "the end of one", func(p *admin.Paths) bool { return len(p.Past) == 1 })
 	if past := p.Past[0]; past.Local != cell.Local || past.Closed == "" {
 		t.Errorf("ended %+v", past)

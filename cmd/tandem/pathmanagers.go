@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,14 +22,19 @@ import (
 // stateDirectory holds what has to be known after a crash.
 const stateDirectory = "/run/tandem"
 
-// pathManagers watches the subflows of connections, and manages them once
-// something is configured to be managed. Until then, and where that is not
-// possible, the path manager of the kernel does.
+// pathManagers manages the subflows of connections once something is
+// configured to be managed. Until then, and where that is not possible, the
+// path manager of the kernel does, and is watched while somebody wants to see
+// that: to follow each connection has a price.
 type pathManagers struct {
-	server  *proxy.Server
-	engine  atomic.Pointer[paths.Engine] // nil without rights
-	manages atomic.Bool
-	failed  bool
+	server *proxy.Server
+	engine atomic.Pointer[paths.Engine] // nil while nobody needs one
+
+	mu       sync.Mutex // of what follows, and of whoever begins or ends the engine
+	options  paths.Options
+	manages  bool // else the engine watches
+	watchers int
+	failed   bool
 }
 
 // Adopt implements proxy.Paths.
@@ -61,56 +67,98 @@ func managed(c *config.Config) (any bool, keep time.Duration) {
 	return any, keep
 }
 
-// start begins to watch if nothing did so far, which it reports, and to manage
-// if a configuration wants that. Where that is not possible, it says so once.
+func managesPaths(c *config.Config) bool {
+	any, _ := managed(c)
+	return any
+}
+
+// start begins to manage if a configuration wants that and nothing did so far;
+// it reports whether there is an engine for that which was not there before.
+// Where it is not possible, it says so once.
 func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog.Logger) bool {
 	wanted, keep := managed(c)
-	if e := p.engine.Load(); e != nil {
-		if wanted && !p.manages.Load() {
-			p.result(e.Manage(), wanted, log)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed || p.manages {
+		return false
+	}
+	p.options = p.optionsFor(keep, programs, log)
+	e := p.engine.Load()
+	var err error
+	switch {
+	case wanted && e != nil:
+		err = e.Manage()
+	case wanted:
+		if e, err = paths.New(p.options); err == nil {
+			p.engine.Store(e)
+			p.manages = true
+			return true
 		}
-		return false
+	case e == nil:
+		// A tandem that was killed may have left the namespace in its hands.
+		if err := paths.Recover(pathState()); err != nil {
+			log.Warn("cannot put back the settings of MPTCP that a killed tandem has changed", "err", err)
+		}
 	}
-	if p.failed {
-		return false
+	if err != nil {
+		p.failed = true
+		log.Warn("subflows are left to the path manager of the kernel", "err", err)
 	}
-	state := pathState()
-	if err := os.MkdirAll(stateDirectory, 0o755); err != nil {
-		log.Warn("a killed tandem would leave its settings of MPTCP behind", "err", err)
-		state = ""
-	}
+	p.manages = wanted && err == nil
+	return false
+}
+
+func (p *pathManagers) optionsFor(keep time.Duration, programs *bpf.Programs, log *slog.Logger) paths.Options {
 	o := paths.Options{
-		Observe: !wanted,
-		State:   state,
-		Keep:    keep,
-		Log:     log,
+		State: pathState(),
+		Keep:  keep,
+		Log:   log,
 		Expired: func(token uint32, last paths.Cause) {
 			log.Debug("connection was without subflows for too long", "token", token, "last", last.String())
 			p.server.Abandon(token)
 		},
 	}
+	if err := os.MkdirAll(stateDirectory, 0o755); err != nil {
+		log.Warn("a killed tandem would leave its settings of MPTCP behind", "err", err)
+		o.State = ""
+	}
 	if programs != nil {
 		o.Events = programs.Events()
 	}
-	e, err := paths.New(o)
-	p.result(err, wanted, log)
-	if err != nil {
-		return false
-	}
-	p.engine.Store(e)
-	return true
+	return o
 }
 
-// result is what has become of a wish to manage.
-func (p *pathManagers) result(err error, wanted bool, log *slog.Logger) {
-	switch {
-	case err == nil:
-		p.manages.Store(wanted)
-	case wanted && !p.failed:
-		p.failed = true
-		log.Warn("subflows are left to the path manager of the kernel", "err", err)
-	case !wanted:
-		log.Debug("nobody watches subflows", "err", err)
+// watch returns the engine, one that only watches if nothing is managed.
+// Whoever watches says release at the end.
+func (p *pathManagers) watch() (e *paths.Engine, release func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e = p.engine.Load(); e == nil {
+		o := p.options
+		o.Observe = true
+		if e, err = paths.New(o); err != nil {
+			return nil, nil, err
+		}
+		p.engine.Store(e)
+		// From now on sessions tell of theirs.
+		for leg := range p.server.Legs() {
+			e.Adopt(leg.Token, paths.Policy{Name: string(config.PathsKernel)}, leg.Initiator)
+		}
+	}
+	p.watchers++
+	return e, p.release, nil
+}
+
+func (p *pathManagers) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watchers--; p.watchers > 0 || p.manages {
+		return
+	}
+	if e := p.engine.Swap(nil); e != nil {
+		if err := e.Close(); err != nil {
+			p.options.Log.Warn("watching subflows did not end well", "err", err)
+		}
 	}
 }
 
@@ -126,7 +174,9 @@ func pathState() string {
 
 // stop puts back what start has changed.
 func (p *pathManagers) stop() error {
-	p.manages.Store(false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.manages = false
 	if e := p.engine.Swap(nil); e != nil {
 		return e.Close()
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 
@@ -20,28 +21,31 @@ var errUnwatched = &admin.Error{
 
 // Paths implements admin.PathSource.
 func (p *pathManagers) Paths() ([]admin.Paths, error) {
-	e := p.engine.Load()
-	if e == nil {
-		return p.legs()
+	all, known := []admin.Paths{}, make(map[admin.Token]bool)
+	if e := p.engine.Load(); e != nil {
+		states, err := e.Snapshot()
+		if err != nil {
+			return nil, err
+		}
+		for i := range states {
+			all = append(all, describePaths(&states[i]))
+			known[admin.Token(states[i].Token)] = true
+		}
 	}
-	states, err := e.Snapshot()
-	if err != nil {
-		return nil, err
-	}
-	all := make([]admin.Paths, len(states))
-	for i := range states {
-		all[i] = describePaths(&states[i])
-	}
-	return all, nil
+	return p.appendLegs(all, known)
 }
 
 // PathEvents implements admin.PathSource.
 func (p *pathManagers) PathEvents(ctx context.Context) (iter.Seq[admin.PathEvent], error) {
-	e := p.engine.Load()
-	if e == nil {
+	e, release, err := p.watch()
+	if errors.Is(err, paths.ErrUnavailable) {
 		return nil, errUnwatched
 	}
+	if err != nil {
+		return nil, err
+	}
 	return func(yield func(admin.PathEvent) bool) {
+		defer release()
 		for n := range e.Watch(ctx) {
 			if !yield(describeNotice(&n)) {
 				return
