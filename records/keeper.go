@@ -23,10 +23,10 @@ const (
 
 // Options of NewKeeper.
 type Options struct {
-	File  FileOptions     // without a path: none
+	File  FileOptions // without a path: none
 	IPFIX ExporterOptions
-	Room  int             // records that may wait; 0 is DefaultRoom
-	Log   *slog.Logger    // nil: slog.Default
+	Room  int          // records that may wait; 0 is DefaultRoom
+	Log   *slog.Logger // nil: slog.Default
 }
 
 // Stats count records. A record that goes to a file and to a collector counts
