@@ -115,16 +115,6 @@ func (r *result) plot(name string, p *figure.Plot) {
 	r.plots = append(r.plots, file)
 }
 
-// met reports whether everything was as asked.
-func (r *result) met() bool {
-	for _, v := range r.verdicts {
-		if !v.Met {
-			return false
-		}
-	}
-	return len(r.verdicts) > 0
-}
-
 // write writes table and verdicts.
 func (r *result) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s\n", r.id, r.title)
