@@ -67,6 +67,15 @@ func enterCgroup() (*cgroup, error) {
 	return nil, fmt.Errorf("move into cgroup: %w", err)
 }
 
+// id is by what the programs know the cgroup.
+func (c *cgroup) id() (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(c.path, &st); err != nil {
+		return 0, fmt.Errorf("id of the cgroup: %w", err)
+	}
+	return st.Ino, nil // the number of a cgroup's inode is its id
+}
+
 // leave moves every process in the cgroup to where this one was before, and
 // removes the cgroup.
 func (c *cgroup) leave() error {

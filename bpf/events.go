@@ -13,7 +13,6 @@ import (
 
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
 )
 
 // DefaultEventRing holds about 7,500 events.
@@ -60,15 +59,13 @@ func ringSize(bytes uint32) uint32 {
 }
 
 func (e *Events) start(p *Programs) error {
-	var st unix.Stat_t
-	if err := unix.Stat(p.cgroup.path, &st); err != nil {
+	id, err := p.cgroup.id()
+	if err != nil {
+		return err
+	}
+	if err := e.objects.CgroupId.Set(id); err != nil {
 		return fmt.Errorf("id of the cgroup: %w", err)
 	}
-	// The number of a cgroup's inode is its id.
-	if err := e.objects.CgroupId.Set(st.Ino); err != nil {
-		return fmt.Errorf("id of the cgroup: %w", err)
-	}
-	var err error
 	if e.reader, err = ringbuf.NewReader(e.objects.Ring); err != nil {
 		return fmt.Errorf("open ring: %w", err)
 	}

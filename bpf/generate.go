@@ -7,3 +7,4 @@ package bpf
 
 //go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" synack kernel/synack.bpf.c
 //go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" -type event -type kind -type reason events kernel/events.bpf.c
+//go:generate go tool bpf2go -cc clang-14 -target bpfel,bpfeb -output-dir $TANDEM_BPF_OUTPUT -cflags "-mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu" -no-global-types -type policy -type connection -type scheduler -type family -type option scheduler kernel/scheduler.bpf.c

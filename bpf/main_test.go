@@ -53,6 +53,20 @@ var roles = map[string]func(){
 		}
 		fmt.Println("closed")
 	},
+	// steer registers congestion controls, and prints by what their names are
+	// known, until it is killed.
+	"steer": func() {
+		p, err := Open(Options{Steering: true})
+		if err == nil {
+			err = p.Missing()
+		}
+		if err != nil {
+			fmt.Println("error:", err)
+			return
+		}
+		fmt.Println(p.Steering().instance)
+		io.Copy(io.Discard, os.Stdin)
+	},
 	// talk makes an MPTCP connection when its standard input ends.
 	"talk": func() {
 		fmt.Println("waiting")

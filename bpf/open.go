@@ -23,16 +23,20 @@ type Options struct {
 	// EventRing is how many bytes of events wait for their reader at most,
 	// rounded up to a power of two; 0 is DefaultEventRing.
 	EventRing uint32
+	// Steering asks for Programs.Steering. Subflows are looked for in the
+	// network namespace of the thread that calls Open.
+	Steering bool
 }
 
 // Programs are running programs. All of its methods may be called from several
 // goroutines at once, Events.Read excepted; none but Close after Close.
 type Programs struct {
-	cgroup  *cgroup
-	synacks *SYNACKs
-	events  *Events
-	running []concern
-	missing []error
+	cgroup   *cgroup
+	synacks  *SYNACKs
+	events   *Events
+	steering *Steering
+	running  []concern
+	missing  []error
 }
 
 // Open loads the programs, moves this process into a cgroup of its own and
@@ -56,6 +60,9 @@ func (p *Programs) open(o Options) error {
 	wanted := []concern{&SYNACKs{}}
 	if o.Events {
 		wanted = append(wanted, &Events{})
+	}
+	if o.Steering {
+		wanted = append(wanted, &Steering{})
 	}
 	loaded := p.each("load", wanted, func(c concern) error { return c.load(o) })
 	if len(loaded) > 0 {
@@ -141,6 +148,10 @@ func (p *Programs) SYNACKs() *SYNACKs { return p.synacks }
 // Events tells the life of connections. It is nil if not asked for, or if its
 // programs are missing.
 func (p *Programs) Events() *Events { return p.events }
+
+// Steering decides which paths connections use. It is nil if not asked for, or
+// if its programs are missing.
+func (p *Programs) Steering() *Steering { return p.steering }
 
 // Close detaches the programs, moves this process and its children back to
 // where it was before Open, and removes the cgroup. Open connections go on. A

@@ -38,11 +38,25 @@ struct sock {
 	struct sock_common __sk_common;
 	__u16 sk_protocol;
 	int sk_err;
+	unsigned long sk_pacing_rate;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
+struct tcp_congestion_ops___kernel {
+	char name[16];
+};
+
 struct inet_connection_sock {
+	const struct tcp_congestion_ops___kernel *icsk_ca_ops;
 	void *icsk_ulp_data;
+};
+
+struct minmax_sample {
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
 };
 
 struct tcp_sock {
@@ -52,6 +66,14 @@ struct tcp_sock {
 	__u64 bytes_received;
 	__u64 bytes_retrans;
 	__u32 srtt_us;
+	struct minmax rtt_min;
+	__u32 write_seq;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 snd_cwnd;
+	__u32 mss_cache;
+	__u32 rate_delivered;
+	__u32 rate_interval_us;
 	__u8 bpf_sock_ops_cb_flags;
 	bool is_mptcp;
 };

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// Scheduler says which paths carry the next bytes of a connection.
+type Scheduler uint8
+
+// The schedulers.
+const (
+	Default       Scheduler = iota // the kernel's own
+	Primary                        // the first path, others only while it does not answer
+	SmallestDelay                  // the path with the smallest RTT
+	RoundRobin                     // all in equal shares
+	Weighted                       // all in shares by PathPolicy.Weight
+	Server                         // the path that data last came on
+	Overflow                       // the next path only while those before it are full
+)
+
+const (
+	// MaxPaths is how many paths of a connection are told apart.
+	MaxPaths = 8
+	// MinRateLimit is the lowest RateLimit, in bit/s: below, one path would
+	// hold up what travels on the others.
+	MinRateLimit = 64_000
+	// MaxInitialWindow is the largest InitialWindow, in segments.
+	MaxInitialWindow = 1000
+	// MinDelayedACK and MaxDelayedACK bound DelayedACK: what the kernel's timers
+	// can do, and TCP_DELACK_MAX of net/tcp.h.
+	MinDelayedACK = 10 * time.Millisecond
+	MaxDelayedACK = 200 * time.Millisecond
+
+	unlimited   = math.MaxUint32
+	bitsPerByte = 8
+)
+
+// ErrPolicy reports a Policy that cannot be.
+var ErrPolicy = errors.New("policy is not valid")
+
+// PathPolicy is what is asked of one path.
+type PathPolicy struct {
+	// Weight is the share of the path, for Weighted; 0 uses it only if there is
+	// no other.
+	Weight uint8
+	// RateLimit caps what is sent on the path, in bit/s, from MinRateLimit on;
+	// 0 is no limit.
+	RateLimit uint64
+	// Drain lets the path take no new data, unless it is the only one. The
+	// subflow may be closed without loss once PathState.Queued is 0.
+	Drain bool
+}
+
+// Policy is what is asked of a connection. The zero value is the kernel's own
+// behaviour.
+//
+// Paths are numbered in the order in which they appeared: 0 is that of the
+// first subflow. A path that comes back, with the same identifiers of both
+// addresses, has the number that it had.
+type Policy struct {
+	Scheduler Scheduler
+	// DelayThreshold, when not 0, keeps data off all paths but the first as long
+	// as the smoothed RTT of that is not above it. Going back takes a quarter
+	// less. In microseconds.
+	DelayThreshold time.Duration
+	// CongestionControl is one of those that Steering.Supported tells; empty is
+	// what the connection has.
+	CongestionControl string
+	// InitialWindow is the congestion window to begin with, in segments, up to
+	// MaxInitialWindow; 0 is the kernel's. The kernel takes it only while a
+	// subflow has not sent data: see PathState.Refused.
+	InitialWindow uint32
+	// UserTimeout is how long data may stay without acknowledgement before the
+	// subflow is given up (TCP_USER_TIMEOUT), in milliseconds; 0 is the kernel's.
+	UserTimeout time.Duration
+	// DelayedACK is the longest that an ACK waits for data to go with, in
+	// microseconds up to MaxDelayedACK; 0 is the kernel's. How many segments an
+	// ACK waits for cannot be set.
+	DelayedACK time.Duration
+	Paths      [MaxPaths]PathPolicy
+}
+
+// Set replaces the policy of the connection with that local token, at once: its
+// subflows that exist are brought in line, those to come will begin so. It is
+// forgotten with the connection.
+//
+// It walks all TCP sockets of the calling thread's network namespace. The error
+// matches ErrPolicy for a policy that cannot be, ErrUnavailable for one that
+// this kernel cannot do, and ErrNoSubflow where there is nothing to steer.
+func (s *Steering) Set(token uint32, p Policy) error {
+	raw, err := s.raw(p)
+	if err != nil {
+		return fmt.Errorf("steer connection %08x: %w", token, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation++
+	raw.Generation = s.generation
+	policies := s.common.Maps[schedulerMapPolicies]
+	if err := policies.Put(&token, raw); err != nil {
+		return fmt.Errorf("steer connection %08x: %w", token, err)
+	}
+	n, err := s.bringInLine(token)
+	if err == nil && n == 0 {
+		err = ErrNoSubflow
+	}
+	if err != nil {
+		return fmt.Errorf("steer connection %08x: %w", token, errors.Join(err, s.forget(token)))
+	}
+	return nil
+}
+
+// Clear gives a connection back to the kernel. It is no error if it has no
+// policy.
+func (s *Steering) Clear(token uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.forget(token)
+	if err == nil {
+		_, err = s.bringInLine(token)
+	}
+	if err != nil {
+		return fmt.Errorf("clear connection %08x: %w", token, err)
+	}
+	return nil
+}
+
+func (s *Steering) forget(token uint32) error {
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections} {
+		if err := s.common.Maps[m].Delete(&token); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// raw translates a policy.
+func (s *Steering) raw(p Policy) (*schedulerPolicy, error) {
+	raw := &schedulerPolicy{}
+	switch p.Scheduler {
+	case Default:
+		raw.Scheduler = schedulerSchedulerDEFAULT
+	case Primary:
+		raw.Scheduler = schedulerSchedulerPRIMARY
+	case SmallestDelay:
+		raw.Scheduler = schedulerSchedulerSMALLEST_DELAY
+	case RoundRobin, Weighted:
+		raw.Scheduler = schedulerSchedulerWEIGHTED
+	case Server:
+		raw.Scheduler = schedulerSchedulerSERVER
+	case Overflow:
+		raw.Scheduler = schedulerSchedulerOVERFLOW
+	default:
+		return nil, fmt.Errorf("%w: scheduler %d", ErrPolicy, p.Scheduler)
+	}
+	if us := p.DelayThreshold.Microseconds(); us < 0 || us > unlimited {
+		return nil, fmt.Errorf("%w: delay threshold %v", ErrPolicy, p.DelayThreshold)
+	} else {
+		raw.DelayThresholdUs = uint32(us)
+	}
+	if err := s.setFamily(raw, p.CongestionControl); err != nil {
+		return nil, err
+	}
+	if err := rawOptions(raw, p); err != nil {
+		return nil, err
+	}
+	weights := 0
+	for i, path := range p.Paths {
+		raw.Weight[i] = path.Weight
+		if p.Scheduler == RoundRobin {
+			raw.Weight[i] = 1
+		}
+		weights += int(raw.Weight[i])
+		switch {
+		case path.Drain:
+			raw.Limit[i] = 0
+		case path.RateLimit == 0:
+			raw.Limit[i] = unlimited
+		case path.RateLimit < MinRateLimit:
+			return nil, fmt.Errorf("%w: rate limit of %d bit/s on path %d: take at least %d, or Drain",
+				ErrPolicy, path.RateLimit, i, MinRateLimit)
+		default:
+			raw.Limit[i] = uint32(min(path.RateLimit/bitsPerByte, unlimited))
+		}
+	}
+	if p.Scheduler == Weighted && weights == 0 {
+		return nil, fmt.Errorf("%w: no path has a weight", ErrPolicy)
+	}
+	return raw, nil
+}
+
+func rawOptions(raw *schedulerPolicy, p Policy) error {
+	if p.InitialWindow > MaxInitialWindow {
+		return fmt.Errorf("%w: initial window of %d segments: take at most %d", ErrPolicy, p.InitialWindow, MaxInitialWindow)
+	}
+	if ms := p.UserTimeout.Milliseconds(); p.UserTimeout < 0 || ms > math.MaxInt32 || p.UserTimeout > 0 && ms == 0 {
+		return fmt.Errorf("%w: user timeout %v", ErrPolicy, p.UserTimeout)
+	}
+	if p.DelayedACK != 0 && (p.DelayedACK < MinDelayedACK || p.DelayedACK > MaxDelayedACK) {
+		return fmt.Errorf("%w: delayed ACK %v is not within %v and %v", ErrPolicy, p.DelayedACK, MinDelayedACK, MaxDelayedACK)
+	}
+	raw.InitialWindow = p.InitialWindow
+	raw.UserTimeoutMs = uint32(p.UserTimeout.Milliseconds())
+	raw.DelayedAckUs = uint32(p.DelayedACK.Microseconds())
+	return nil
+}
+
+func (s *Steering) setFamily(raw *schedulerPolicy, name string) error {
+	if name == "" {
+		return nil
+	}
+	for family, known := range wrappable {
+		if known != name {
+			continue
+		}
+		if why := s.without[name]; why != nil {
+			return unavailable("register", name, "it cannot be chosen for connections that are steered", why)
+		}
+		raw.Family = schedulerFamily(family)
+		return nil
+	}
+	return fmt.Errorf("%w: congestion control %q is none of those that can be steered", ErrPolicy, name)
+}
+
+// SubflowOption is a set of options of subflows.
+type SubflowOption uint8
+
+// The options.
+const (
+	InitialWindow = SubflowOption(schedulerOptionINITIAL_WINDOW)
+	UserTimeout   = SubflowOption(schedulerOptionUSER_TIMEOUT)
+	DelayedACK    = SubflowOption(schedulerOptionDELAYED_ACK)
+)
+
+// PathState is what is known of a path.
+type PathState struct {
+	// Subflow is the number of its live subflow (Event.Subflow); 0 is none.
+	Subflow uint32
+	// Limit is the highest rate in force, in bit/s: 0 while the path is skipped,
+	// math.MaxUint64 while there is no limit.
+	Limit uint64
+	// Sent are bytes handed to the subflow, without retransmissions; Queued
+	// those of them that the peer has not acknowledged.
+	Sent   uint64
+	Queued uint32
+	SRTT   time.Duration
+	MinRTT time.Duration
+	// Rate is what was delivered lately, in bit/s.
+	Rate uint64
+	// Refused are options of the policy that the kernel did not take on the
+	// live subflow.
+	Refused SubflowOption
+	// Silent tells that the retransmission timer fired since the last ACK.
+	Silent bool
+}
+
+// State is what is known of a connection with a policy, as of the last ACK on
+// each path. The error matches ErrNoSubflow if it has none.
+func (s *Steering) State(token uint32) ([MaxPaths]PathState, error) {
+	var paths [MaxPaths]PathState
+	var raw schedulerConnection
+	err := s.common.Maps[schedulerMapConnections].Lookup(&token, &raw)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		err = ErrNoSubflow
+	}
+	if err != nil {
+		return paths, fmt.Errorf("state of connection %08x: %w", token, err)
+	}
+	for i, p := range raw.Paths {
+		paths[i] = PathState{
+			Subflow: p.Subflow,
+			Limit:   uint64(p.Limit) * bitsPerByte,
+			Sent:    p.Assigned,
+			Queued:  p.Unacked,
+			SRTT:    time.Duration(p.SrttUs) * time.Microsecond,
+			MinRTT:  time.Duration(p.MinRttUs) * time.Microsecond,
+			Rate:    p.Rate * bitsPerByte,
+			Refused: SubflowOption(p.Refused),
+			Silent:  p.Lost != 0,
+		}
+		if p.Limit == unlimited {
+			paths[i].Limit = math.MaxUint64
+		}
+	}
+	return paths, nil
+}
+
+// CongestionControls says of each one that can be steered why it cannot be on
+// this kernel, nil if it can.
+func (s *Steering) CongestionControls() map[string]error {
+	all := make(map[string]error, len(wrappable))
+	for _, name := range wrappable {
+		if name != "" {
+			all[name] = s.without[name]
+		}
+	}
+	return all
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+)
+
+const steeringLost = "connections cannot be steered: their schedulers, rate limits and delay thresholds stay the kernel's"
+
+// ErrNoSubflow reports that a connection has no subflow of this process in the
+// network namespace of the caller.
+var ErrNoSubflow = errors.New("connection has no subflow")
+
+// Steering decides which paths the connections of this process use. Its methods
+// may be called from several goroutines at once.
+type Steering struct {
+	common  *ebpf.Collection
+	opened  closers
+	kick    *link.Iter
+	waking  sync.WaitGroup
+	without map[string]error // congestion controls that cannot be wrapped
+
+	instance string // part of the names of congestion controls
+
+	mu         sync.Mutex
+	generation uint32
+}
+
+// wrappable are the congestion controls that the programs wrap, by family.
+var wrappable = [...]string{
+	schedulerFamilyRENO:  "reno",
+	schedulerFamilyCUBIC: "cubic",
+	schedulerFamilyBBR:   "bbr",
+}
+
+func (s *Steering) describe() (program, lost string) { return schedulerProgTandemKick, steeringLost }
+
+// load leaves out congestion controls that this kernel does not have, as long
+// as there is one.
+func (s *Steering) load(Options) error {
+	spec, err := loadScheduler()
+	if err != nil {
+		return err
+	}
+	common := spec.Copy()
+	keep(common, func(ops bool, name string) bool { return !ops })
+	if s.common, err = ebpf.NewCollection(common); err != nil {
+		return err
+	}
+	s.opened.add(closer(s.common.Close))
+	var names [schedulerFamilyFAMILIES][2][caNameSize]byte
+	s.instance = fmt.Sprintf("%05x", rand.Uint32N(1<<20))
+	s.without = make(map[string]error)
+	present := 0
+	for family, name := range wrappable {
+		if name == "" {
+			continue
+		}
+		for variant := range names[family] {
+			copy(names[family][variant][:], fmt.Sprintf("%s.%s.%d", name, s.instance, variant))
+		}
+		if err := s.wrap(spec.Copy(), name, names[family]); err != nil {
+			s.without[name] = err
+			continue
+		}
+		present = family
+	}
+	if present == 0 {
+		return errors.Join(slices.Collect(maps.Values(s.without))...)
+	}
+	// Subflows that have one that cannot be wrapped are steered with another.
+	for family, name := range wrappable {
+		if s.without[name] != nil {
+			names[family] = names[present]
+		}
+	}
+	if err := s.common.Variables[schedulerVarNames].Set(names); err != nil {
+		return fmt.Errorf("names of congestion controls: %w", err)
+	}
+	return nil
+}
+
+// wrap loads the programs around one of the kernel's congestion controls. They
+// need a collection of their own, because the library tells programs for struct
+// operations apart by the member alone.
+func (s *Steering) wrap(spec *ebpf.CollectionSpec, name string, names [2][caNameSize]byte) error {
+	keep(spec, func(ops bool, program string) bool {
+		family, _, _ := strings.Cut(program, "_")
+		return ops && (family == name || family == "any")
+	})
+	for variant := range names {
+		ops := fmt.Sprintf("%s_%d", name, variant)
+		if err := nameOps(spec.Maps[ops], names[variant]); err != nil {
+			return err
+		}
+	}
+	shared := make(map[string]*ebpf.Map)
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows} {
+		shared[m] = s.common.Maps[m]
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	if err != nil {
+		return err
+	}
+	s.opened.add(closer(c.Close))
+	for variant := range names {
+		l, err := link.AttachStructOps(link.StructOpsOptions{Map: c.Maps[fmt.Sprintf("%s_%d", name, variant)]})
+		if err != nil {
+			return fmt.Errorf("register: %w", err)
+		}
+		s.opened.add(l)
+	}
+	return nil
+}
+
+// keep reduces a collection to some of its programs and operations.
+func keep(spec *ebpf.CollectionSpec, which func(ops bool, name string) bool) {
+	maps.DeleteFunc(spec.Programs, func(name string, p *ebpf.ProgramSpec) bool {
+		return !which(p.Type == ebpf.StructOps, name)
+	})
+	maps.DeleteFunc(spec.Maps, func(name string, m *ebpf.MapSpec) bool {
+		return m.Type == ebpf.StructOpsMap && !which(true, name)
+	})
+}
+
+// caNameSize is TCP_CA_NAME_MAX.
+const caNameSize = 16
+
+// nameOps names a congestion control.
+func nameOps(ops *ebpf.MapSpec, name [caNameSize]byte) error {
+	layout, ok := ops.Value.(*btf.Struct)
+	value, raw := ops.Contents[0].Value.([]byte)
+	if !ok || !raw {
+		return fmt.Errorf("%s is not a congestion control", ops.Name)
+	}
+	for _, m := range layout.Members {
+		if m.Name == "name" {
+			copy(value[m.Offset.Bytes():], name[:])
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no name", ops.Name)
+}
+
+func (s *Steering) start(p *Programs) error {
+	id, err := p.cgroup.id()
+	if err != nil {
+		return err
+	}
+	if err := s.common.Variables[schedulerVarCgroupId].Set(id); err != nil {
+		return fmt.Errorf("id of the cgroup: %w", err)
+	}
+	if s.kick, err = link.AttachIter(link.IterOptions{Program: s.common.Programs[schedulerProgTandemKick]}); err != nil {
+		return err
+	}
+	s.opened.add(s.kick)
+	forget, err := link.AttachTracing(link.TracingOptions{Program: s.common.Programs[schedulerProgTandemForget]})
+	if err != nil {
+		return err
+	}
+	s.opened.add(forget)
+	subflows, err := p.cgroup.attach(s.common.Programs[schedulerProgTandemSubflow])
+	if err != nil {
+		return err
+	}
+	s.opened.add(subflows)
+	reader, err := ringbuf.NewReader(s.common.Maps[schedulerMapWakes])
+	if err != nil {
+		return fmt.Errorf("open ring: %w", err)
+	}
+	s.opened.add(closer(func() {
+		reader.Close() // ends the goroutine, which uses the others
+		s.waking.Wait()
+	}))
+	namespace, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return fmt.Errorf("network namespace: %w", err)
+	}
+	s.waking.Go(func() { s.wake(reader, namespace) })
+	p.steering = s
+	return nil
+}
+
+// closer makes an io.Closer of functions that close something.
+type closer func()
+
+func (c closer) Close() error {
+	c()
+	return nil
+}
+
+func (s *Steering) close() error { return s.opened.close() }
+
+// wake kicks subflows when the programs ask for it, in a network namespace.
+func (s *Steering) wake(asked *ringbuf.Reader, namespace *os.File) {
+	// The thread ends with the goroutine, because it is not unlocked.
+	runtime.LockOSThread()
+	defer namespace.Close()
+	if unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET) != nil {
+		return
+	}
+	var record ringbuf.Record
+	for asked.ReadInto(&record) == nil {
+		// One walk serves all that have asked before it.
+		for asked.AvailableBytes() > 0 && asked.ReadInto(&record) == nil {
+		}
+		s.bringInLine(0) // fails when closed, as the next read does
+	}
+}
+
+// bringInLine has all subflows of the thread's namespace do what the policies
+// say, and tells how many belong to a connection.
+func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
+	walk, err := s.kick.Open()
+	if err != nil {
+		return 0, err
+	}
+	tokens, err := io.ReadAll(walk)
+	err = errors.Join(err, walk.Close())
+	for ; len(tokens) >= 4; tokens = tokens[4:] {
+		if binary.NativeEndian.Uint32(tokens) == token {
+			subflows++
+		}
+	}
+	return subflows, err
+}
