@@ -42,8 +42,10 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 		e.unknown = append(e.unknown, c)
 		e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
 	}
-	for i := len(c.Subflows) - 1; i >= 0; i-- {
-		e.checkJoin(c, i, now)
+	for _, s := range slices.Backward(slices.Clone(c.Subflows)) {
+		if i := c.byHandle(s.handle); i >= 0 {
+			e.checkJoin(c, i, now)
+		}
 	}
 	e.findPaths(c)
 	e.start(c, now)

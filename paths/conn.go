@@ -134,6 +134,22 @@ func (c *conn) troubleOn(p Path) *trouble {
 	return t
 }
 
+// forgive gives the paths on which subflows could not be opened another chance
+// at once: it may have been for a route that is there now.
+func (c *conn) forgive() {
+	for p, t := range c.trouble {
+		if t.cause == ClosedByPeer || t.cause == ResetReceived {
+			continue // somebody answered: it is not for want of a route
+		}
+		delete(c.trouble, p)
+		for i := range c.Subflows {
+			if s := &c.Subflows[i]; s.State == Waiting && s.Path == p {
+				s.due = s.Since
+			}
+		}
+	}
+}
+
 // limiter returns one of the two, after making it if it is the first time.
 func (c *conn) limiter(of **rate.Limiter) *rate.Limiter {
 	if *of == nil {

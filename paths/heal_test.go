@@ -4,6 +4,7 @@ package paths
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths/sockdiag"
 )
 
 func carried(t *testing.T, a lab.Access) uint64 {
@@ -90,6 +92,45 @@ func TestBreakBeforeMake(t *testing.T) {
 				t.Errorf("healed %v, expired %d", c.Healed, c.Expired)
 			}
 		})
+	}
+}
+
+// TestAddressesOfThePeer: subflows from addresses that the peer has lost, whose
+// end it could not tell, do not keep it from opening others.
+func TestAddressesOfThePeer(t *testing.T) {
+	w := newWorld(t, "eBPF", lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: 20e6}}, Options{})
+	to := w.AggregatorAddr.V4
+	mesh := Policy{Manager: FullMesh{}, Interfaces: []string{"wifi"}}
+	f := w.connect(w.listen(to), to, mesh, Policy{MaxSubflows: 2})
+	f.awaitSubflows(pair(w.WiFi.Addr.V4, to))
+	wait := f.start(f.server, f.client, 12<<20)
+	was := w.WiFi.Addr.V4
+	for _, next := range []string{"198.51.100.77", "198.51.100.78", "198.51.100.79"} {
+		next := netip.MustParseAddr(next)
+		if err := w.Client.RemoveAddress("wifi", netip.PrefixFrom(was, 25)); err != nil {
+			t.Fatal(err)
+		}
+		// The peer has to notice that nothing is acknowledged.
+		labtest.Await(t, patience, "silence", func() bool {
+			all, err := w.server.diag.All()
+			return err == nil && len(all) > 0 && !slices.ContainsFunc(all, func(s sockdiag.Subflow) bool { return s.LastAck < deaf })
+		})
+		if err := w.Client.AddAddress("wifi", netip.PrefixFrom(next, 25)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Client.AddRoute(lab.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: w.WiFi.Gateway.V4, Dev: "wifi"}); err != nil {
+			t.Fatal(err)
+		}
+		f.awaitSubflows(pair(next, to))
+		before := carried(t, w.WiFi)
+		labtest.Await(t, patience, "bytes from the new address", func() bool { return carried(t, w.WiFi) > before+100_000 })
+		was = next
+	}
+	if err := wait(); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.server.Counters(); c.Closed[TimedOut] == 0 || c.Closed[TooMany] != 0 {
+		t.Errorf("closed %v", c.Closed)
 	}
 }
 

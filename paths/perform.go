@@ -247,9 +247,30 @@ func (e *Engine) close(c *conn, s Subflow, cause Cause, now time.Time) {
 	c.miss(loss{s.Path, cause})
 	c.closing = append(c.closing, s)
 	c.count(now, cause)
-	if was == Established {
+	if was == Established && !(cause == PathLost && e.withdrawLost(c, s)) {
 		e.destroy(c, s)
 	}
+}
+
+// withdrawLost tells the peer that the address of a subflow is gone
+// (REMOVE_ADDR), which closes all its subflows on both sides: the reset that
+// closes a single one cannot leave any more, so that the peer would go on to
+// send over it for a quarter of an hour. It reports whether that was done. The
+// kernel tells on the oldest subflow, so that the peer does not always hear it.
+func (e *Engine) withdrawLost(c *conn, s Subflow) bool {
+	same := func(o Subflow) bool { return o.handle != s.handle && o.Local == s.Local && o.LocalID == s.LocalID }
+	if slices.ContainsFunc(c.closing, func(o Subflow) bool { return same(o) && o.Closed == PathLost && o.Port != 0 }) {
+		return true
+	}
+	if slices.ContainsFunc(c.Subflows, func(o Subflow) bool { return same(o) && o.State == Established && !o.Lost }) {
+		return false
+	}
+	if err := e.client.Remove(c.Token, s.LocalID); err != nil {
+		e.refused(err)
+		return false
+	}
+	delete(c.ids, netip.AddrPortFrom(s.Local, 0))
+	return true
 }
 
 func (e *Engine) destroy(c *conn, s Subflow) {

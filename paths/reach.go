@@ -101,6 +101,7 @@ func (e *Engine) networkChanged(now time.Time) {
 		return
 	}
 	for _, c := range e.conns {
+		c.forgive()
 		e.pathsChanged(c, now)
 	}
 }

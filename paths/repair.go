@@ -149,9 +149,11 @@ func connecting(sockets []sockdiag.Subflow, p Path) int {
 
 // dropStalled closes subflows on which the peer has acknowledged nothing for
 // long, though there is something to, so that they are opened anew. TCP would
-// go on for a quarter of an hour. The last one that works, or may, stays.
+// go on for a quarter of an hour. The last one that works, or may, stays. Those
+// that the peer opens anew are closed only to make room for others.
 func (e *Engine) dropStalled(c *conn, sockets []sockdiag.Subflow, now time.Time) {
-	if !c.started || c.over || !c.opens() {
+	full := c.adopted && len(c.Subflows) >= c.policy.MaxSubflows
+	if !c.started || c.over || !c.opens() && !full {
 		return
 	}
 	stalled := func(s Subflow) bool {

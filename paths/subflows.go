@@ -3,9 +3,12 @@
 package paths
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/paths/sockdiag"
 )
 
 // begun: a connection exists, with its first subflow.
@@ -68,9 +71,9 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	f.Backup = f.Backup || s.backup
 	c.Extra++
 	e.opened(c, *f, now)
+	opened := *f
 	if !e.checkJoin(c, i, now) && c.started {
-		f := c.Subflows[i]
-		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowOpened(c, f) })
+		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowOpened(c, opened) })
 	}
 	e.schedule(c)
 }
@@ -85,11 +88,48 @@ func (e *Engine) checkJoin(c *conn, i int, now time.Time) bool {
 	switch {
 	case c.policy.refuses(s.Remote.Addr()):
 		e.close(c, s, Forbidden, now)
-	case len(c.Subflows) > c.policy.MaxSubflows, !c.limiter(&c.theirs).AllowN(now, 1):
+	case !c.limiter(&c.theirs).AllowN(now, 1), len(c.Subflows) > c.policy.MaxSubflows && !e.makeRoom(c, s, now):
 		e.close(c, s, TooMany, now)
 	default:
 		return false
 	}
+	return true
+}
+
+const (
+	// deaf is how long a peer that has something to acknowledge has to be silent
+	// on a subflow before another one may take its place.
+	deaf = time.Second
+	// silent is the same where nothing is to be acknowledged.
+	silent = 30 * time.Second
+)
+
+// makeRoom ends the subflow on which nothing was heard for the longest time, for
+// a new one of the peer. A peer that has lost an address cannot reset the
+// subflows from there, nor always tell of it: it comes back on another one.
+func (e *Engine) makeRoom(c *conn, newcomer Subflow, now time.Time) bool {
+	var oldest Subflow
+	var age time.Duration
+	for _, s := range c.Subflows {
+		if s.State != Established || s.handle == newcomer.handle {
+			continue
+		}
+		k, err := e.diag.One(s.local(), s.Remote, 0)
+		switch {
+		case errors.Is(err, sockdiag.ErrGone):
+			return true // its end is about to be told
+		case err != nil:
+			e.refused(err)
+		case k.LastAck > age && (k.LastAck >= silent || k.Unacked > 0 && k.LastAck >= deaf):
+			oldest, age = s, k.LastAck
+		}
+	}
+	i := c.byHandle(oldest.handle)
+	if age == 0 || i < 0 {
+		return false
+	}
+	e.destroy(c, oldest)
+	e.lose(c, i, TimedOut, unix.ETIMEDOUT, now)
 	return true
 }
 
