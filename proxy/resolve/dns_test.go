@@ -32,17 +32,28 @@ type nameServer struct {
 	questions []string
 }
 
+// listenBoth listens on a port that is free for UDP and for TCP.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := net.Listen("tcp4", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		udp.Close()
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil, nil
+}
+
 func serveNames(t *testing.T, decide func(name string, f Family) verdict) *nameServer {
 	t.Helper()
-	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := listenBoth(t)
 	s := &nameServer{addr: udp.LocalAddr().(*net.UDPAddr).AddrPort(), decide: decide}
-	tcp, err := net.Listen("tcp4", s.addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		udp.Close()
