@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Policy is what a listener does with options. The zero value honours no
+// client's request and changes nothing.
+type Policy struct {
+	// Defaults are the values where nobody asks for others.
+	Defaults Set
+	// Accept are the ways in which clients may ask.
+	Accept []Source
+	// From are the prefixes of clients that may ask; none: all that are served.
+	From []netip.Prefix
+	// Caps bound what a client may ask for.
+	Caps Caps
+}
+
+// Caps bound what clients may ask for. The operator's own choices are not
+// bound by them.
+type Caps struct {
+	// Forbid are the options that clients have no say in.
+	Forbid []Option
+	// Max are the greatest values. An option that is not there is not capped,
+	// but for those in SafeMax.
+	Max Set
+	// CongestionControls are those that may be chosen; none: all.
+	CongestionControls []string
+	// Trusted are the prefixes of clients whose initial-window is honoured;
+	// none: nobody's. In a SYN it never is, because its source may be forged.
+	Trusted []netip.Prefix
+}
+
+// SafeMax is what bounds clients where Caps.Max does not: values that let one
+// client hold resources for long, or send much before it is known that anybody
+// wants it.
+var SafeMax = func() Set {
+	s, err := ParseSet("inactivity-timeout=2h;initial-window=32;user-timeout=1h")
+	if err != nil {
+		panic(err) // a constant of the program
+	}
+	return s
+}()
+
+// Layers are the choices for one connection, the weakest first. Listener
+// defaults, weaker still, are in the Policy.
+type Layers struct {
+	Subscriber Set
+	Client     Request
+	Operator   Set
+}
+
+// Grant returns what is granted to a client, and why. It has an entry for each
+// option that somebody chose, in the order of the options.
+func (p *Policy) Grant(client netip.Addr, l *Layers) Grants {
+	g := Grants{Bad: l.Client.Bad, More: l.Client.More}
+	refused := p.refuses(client, l.Client.From)
+	for o := range All() {
+		if one, chosen := p.grant(o, client, l, refused); chosen {
+			g.List = append(g.List, one)
+		}
+	}
+	return g
+}
+
+// grant decides on one option.
+func (p *Policy) grant(o Option, client netip.Addr, l *Layers, refused string) (g Grant, chosen bool) {
+	g = Grant{Option: o, Granted: o.Default(), From: FromKernel}
+	choose := func(v Value, from Source, why Why) {
+		g.Granted, g.From, g.Why, chosen = v, from, why, true
+	}
+	if v, ok := p.Defaults.Value(o); ok {
+		choose(v, FromListener, ByDefault)
+	}
+	if v, ok := l.Subscriber.Value(o); ok {
+		choose(v, FromSubscriber, ByDefault)
+	}
+	if v, ok := l.Client.Set.Value(o); ok {
+		g.Asked, g.ByClient, chosen = v, true, true
+		if granted, why, detail := p.cap(o, v, client, l.Client.From, refused); why.Refused() {
+			g.Why, g.Detail = why, detail
+		} else {
+			choose(granted, l.Client.From, why)
+			g.Detail = detail
+		}
+	}
+	if v, ok := l.Operator.Value(o); ok {
+		choose(v, FromOperator, AsAsked)
+		g.Detail = ""
+	}
+	if !chosen {
+		return g, false
+	}
+	if floor := table[o].floor; floor != nil {
+		if v := floor(g.Granted); v != g.Granted {
+			g.Granted, g.Why = v, Raised
+			g.Detail = "less would stall the connection"
+		}
+	}
+	return g, true
+}
+
+// refuses says why a client has no say at all, or "".
+func (p *Policy) refuses(client netip.Addr, from Source) string {
+	way := from
+	if from == FromSYN {
+		way = FromTCPOption
+	}
+	switch {
+	case !slices.Contains(p.Accept, way):
+		return fmt.Sprintf("this listener takes no options by %s", way)
+	case len(p.From) > 0 && !within(p.From, client):
+		return "the client's address may not ask for options"
+	}
+	return ""
+}
+
+// cap decides on what a client asks.
+func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source, refused string) (Value, Why, string) {
+	switch {
+	case refused != "":
+		return v, Forbidden, refused
+	case slices.Contains(p.Caps.Forbid, o):
+		return v, Forbidden, "forbidden by the operator"
+	case o == InitialWindow && from == FromSYN:
+		return v, Untrusted, "the source of a SYN may be forged"
+	case o == InitialWindow && !within(p.Caps.Trusted, client):
+		return v, Untrusted, "the client's address is not trusted with it"
+	case o == CongestionControl && v != o.Default() && len(p.Caps.CongestionControls) > 0 &&
+		!slices.Contains(p.Caps.CongestionControls, v.CongestionControl()):
+		return v, Forbidden, "allowed are " + strings.Join(p.Caps.CongestionControls, ", ")
+	case o == SubflowRateLimit && closesEveryPath(v) && from != FromTCPOption:
+		return v, OutOfRange, "0 closes one path: say which, as in 2:0"
+	}
+	limit, capped := p.Caps.Max.Over(SafeMax).Value(o)
+	if !capped || !o.Capped() {
+		return v, AsAsked, ""
+	}
+	if least := table[o].atMost(v, limit); least != v {
+		return least, Capped, "at most " + o.Text(limit)
+	}
+	return v, AsAsked, ""
+}
+
+// closesEveryPath reports whether a limit is 0 and names no path.
+func closesEveryPath(v Value) bool {
+	l := v.RateLimit()
+	return l.Path == 0 && l.Rate == 0 && !l.Unlimited
+}
+
+// CheckOwn says what is wrong with a choice of the operator, in a configuration
+// or for a live connection: what would stall or close every path.
+func CheckOwn(s Set) error {
+	v, ok := s.Value(SubflowRateLimit)
+	switch {
+	case !ok:
+	case closesEveryPath(v):
+		return fmt.Errorf("%s: %w: 0 closes one path: say which, as in 2:0", SubflowRateLimit, ErrRange)
+	case rateLimit.floor(v) != v:
+		return fmt.Errorf("%s: %w: want at least 64kbit; less would stall the connection", SubflowRateLimit, ErrRange)
+	}
+	return nil
+}
+
+func within(list []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
+}

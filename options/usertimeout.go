@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import "time"
+
+const (
+	// MaxUserTimeout is the longest user-timeout: the kernel keeps it in
+	// milliseconds as a signed number of 32 bits.
+	MaxUserTimeout = 24 * 24 * time.Hour
+
+	inMinutes    = 1 << 15 // the granularity bit of RFC 5482 section 3.1
+	userTimeouts = inMinutes - 1
+)
+
+// UserTimeout is what a value of UserTimeout means; 0 leaves it to the kernel.
+func (v Value) UserTimeout() time.Duration {
+	if v&inMinutes != 0 {
+		return time.Duration(v&userTimeouts) * time.Minute
+	}
+	return time.Duration(v&userTimeouts) * time.Second
+}
+
+// userTimeoutValue is in seconds where they fit, and else in minutes.
+func userTimeoutValue(d time.Duration) Value {
+	if s := (d + time.Second - 1) / time.Second; s <= userTimeouts {
+		return Value(s)
+	}
+	return inMinutes | Value((d+time.Minute-1)/time.Minute)
+}
+
+var userTimeout = descriptor{
+	name:  "user-timeout",
+	takes: "a duration of at most 576h, such as 2m",
+	about: "how long data may stay unacknowledged before the connection is given up",
+	parse: func(text string) (Value, error) {
+		d, err := parseDuration(text, time.Second, MaxUserTimeout)
+		return userTimeoutValue(d), err
+	},
+	print: func(v Value) string { return printDuration(v.UserTimeout()) },
+	check: func(v Value) (Value, error) {
+		d := v.UserTimeout()
+		if v > inMinutes|userTimeouts || d > MaxUserTimeout {
+			return 0, ErrRange
+		}
+		return userTimeoutValue(d), nil
+	},
+	atMost: func(v, limit Value) Value {
+		return userTimeoutValue(min(v.UserTimeout(), limit.UserTimeout()))
+	},
+}
