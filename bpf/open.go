@@ -26,6 +26,9 @@ type Options struct {
 	// Steering asks for Programs.Steering. Subflows are looked for in the
 	// network namespace of the thread that calls Open.
 	Steering bool
+	// Requests lets peers that connect to this process ask for something in TCP
+	// options, for Steering.Read. It has every packet from them looked at.
+	Requests bool
 }
 
 // Programs are running programs. All of its methods may be called from several

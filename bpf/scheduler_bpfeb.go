@@ -13,25 +13,35 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type schedulerAsked struct {
+	_       structs.HostLayout
+	Token   uint32
+	Subflow uint32
+	Option  schedulerOption
+}
+
 type schedulerConnection struct {
 	_     structs.HostLayout
 	Paths [8]struct {
-		_         structs.HostLayout
-		Subflow   uint32
-		Addresses uint32
-		Assigned  uint64
-		Base      uint64
-		Rate      uint64
-		AckedAt   uint64
-		FullSince uint64
-		FullAt    uint64
-		SrttUs    uint32
-		MinRttUs  uint32
-		Limit     uint32
-		Unacked   uint32
-		Lost      uint8
-		Padding   [3]uint8
-		Refused   schedulerOption
+		_           structs.HostLayout
+		Subflow     uint32
+		Addresses   uint32
+		Assigned    uint64
+		Base        uint64
+		Rate        uint64
+		RateAt      uint64
+		WindowAt    uint64
+		WindowAcked uint64
+		AckedAt     uint64
+		FullSince   uint64
+		FullAt      uint64
+		SrttUs      uint32
+		MinRttUs    uint32
+		Limit       uint32
+		Unacked     uint32
+		Lost        uint8
+		Padding     [3]uint8
+		Refused     schedulerSubflowOption
 	}
 	ChosenAt   uint64
 	Generation uint32
@@ -50,13 +60,12 @@ const (
 	schedulerFamilyFAMILIES schedulerFamily = 4
 )
 
-type schedulerOption uint32
-
-const (
-	schedulerOptionINITIAL_WINDOW schedulerOption = 1
-	schedulerOptionUSER_TIMEOUT   schedulerOption = 2
-	schedulerOptionDELAYED_ACK    schedulerOption = 4
-)
+type schedulerOption struct {
+	_      structs.HostLayout
+	Kind   uint8
+	Length uint8
+	Data   [6]uint8
+}
 
 type schedulerPolicy struct {
 	_                structs.HostLayout
@@ -71,6 +80,19 @@ type schedulerPolicy struct {
 	DelayedAckUs     uint32
 }
 
+type schedulerRequest struct {
+	_       structs.HostLayout
+	Option  schedulerOption
+	Next    uint64
+	Left    uint32
+	Subflow uint32
+}
+
+type schedulerRequests struct {
+	_   structs.HostLayout
+	All [8]schedulerRequest
+}
+
 type schedulerScheduler uint32
 
 const (
@@ -82,6 +104,14 @@ const (
 	schedulerSchedulerOVERFLOW       schedulerScheduler = 5
 )
 
+type schedulerSubflowOption uint32
+
+const (
+	schedulerSubflowOptionINITIAL_WINDOW schedulerSubflowOption = 1
+	schedulerSubflowOptionUSER_TIMEOUT   schedulerSubflowOption = 2
+	schedulerSubflowOptionDELAYED_ACK    schedulerSubflowOption = 4
+)
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -91,6 +121,9 @@ const (
 	schedulerMapConnections             = "connections"
 	schedulerMapCubic0                  = "cubic_0"
 	schedulerMapCubic1                  = "cubic_1"
+	schedulerMapIncoming                = "incoming"
+	schedulerMapListeners               = "listeners"
+	schedulerMapOutgoing                = "outgoing"
 	schedulerMapPolicies                = "policies"
 	schedulerMapReno0                   = "reno_0"
 	schedulerMapReno1                   = "reno_1"
@@ -120,8 +153,11 @@ const (
 	schedulerProgRenoUndoCwnd           = "reno_undo_cwnd"
 	schedulerProgTandemForget           = "tandem_forget"
 	schedulerProgTandemKick             = "tandem_kick"
+	schedulerProgTandemRequest          = "tandem_request"
 	schedulerProgTandemSubflow          = "tandem_subflow"
 	schedulerVarCgroupId                = "cgroup_id"
+	schedulerVarHonour                  = "honour"
+	schedulerVarIgnored                 = "ignored"
 	schedulerVarNames                   = "names"
 )
 
@@ -191,6 +227,7 @@ type schedulerProgramSpecs struct {
 	RenoUndoCwnd           *ebpf.ProgramSpec `ebpf:"reno_undo_cwnd"`
 	TandemForget           *ebpf.ProgramSpec `ebpf:"tandem_forget"`
 	TandemKick             *ebpf.ProgramSpec `ebpf:"tandem_kick"`
+	TandemRequest          *ebpf.ProgramSpec `ebpf:"tandem_request"`
 	TandemSubflow          *ebpf.ProgramSpec `ebpf:"tandem_subflow"`
 }
 
@@ -203,6 +240,9 @@ type schedulerMapSpecs struct {
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Cubic0      *ebpf.MapSpec `ebpf:"cubic_0"`
 	Cubic1      *ebpf.MapSpec `ebpf:"cubic_1"`
+	Incoming    *ebpf.MapSpec `ebpf:"incoming"`
+	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
+	Outgoing    *ebpf.MapSpec `ebpf:"outgoing"`
 	Policies    *ebpf.MapSpec `ebpf:"policies"`
 	Reno0       *ebpf.MapSpec `ebpf:"reno_0"`
 	Reno1       *ebpf.MapSpec `ebpf:"reno_1"`
@@ -215,6 +255,8 @@ type schedulerMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedulerVariableSpecs struct {
 	CgroupId *ebpf.VariableSpec `ebpf:"cgroup_id"`
+	Honour   *ebpf.VariableSpec `ebpf:"honour"`
+	Ignored  *ebpf.VariableSpec `ebpf:"ignored"`
 	Names    *ebpf.VariableSpec `ebpf:"names"`
 }
 
@@ -243,6 +285,9 @@ type schedulerMaps struct {
 	Connections *ebpf.Map `ebpf:"connections"`
 	Cubic0      *ebpf.Map `ebpf:"cubic_0"`
 	Cubic1      *ebpf.Map `ebpf:"cubic_1"`
+	Incoming    *ebpf.Map `ebpf:"incoming"`
+	Listeners   *ebpf.Map `ebpf:"listeners"`
+	Outgoing    *ebpf.Map `ebpf:"outgoing"`
 	Policies    *ebpf.Map `ebpf:"policies"`
 	Reno0       *ebpf.Map `ebpf:"reno_0"`
 	Reno1       *ebpf.Map `ebpf:"reno_1"`
@@ -257,6 +302,9 @@ func (m *schedulerMaps) Close() error {
 		m.Connections,
 		m.Cubic0,
 		m.Cubic1,
+		m.Incoming,
+		m.Listeners,
+		m.Outgoing,
 		m.Policies,
 		m.Reno0,
 		m.Reno1,
@@ -270,6 +318,8 @@ func (m *schedulerMaps) Close() error {
 // It can be passed to loadSchedulerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedulerVariables struct {
 	CgroupId *ebpf.Variable `ebpf:"cgroup_id"`
+	Honour   *ebpf.Variable `ebpf:"honour"`
+	Ignored  *ebpf.Variable `ebpf:"ignored"`
 	Names    *ebpf.Variable `ebpf:"names"`
 }
 
@@ -301,6 +351,7 @@ type schedulerPrograms struct {
 	RenoUndoCwnd           *ebpf.Program `ebpf:"reno_undo_cwnd"`
 	TandemForget           *ebpf.Program `ebpf:"tandem_forget"`
 	TandemKick             *ebpf.Program `ebpf:"tandem_kick"`
+	TandemRequest          *ebpf.Program `ebpf:"tandem_request"`
 	TandemSubflow          *ebpf.Program `ebpf:"tandem_subflow"`
 }
 
@@ -330,6 +381,7 @@ func (p *schedulerPrograms) Close() error {
 		p.RenoUndoCwnd,
 		p.TandemForget,
 		p.TandemKick,
+		p.TandemRequest,
 		p.TandemSubflow,
 	)
 }

@@ -133,7 +133,7 @@ func (s *Steering) Clear(token uint32) error {
 }
 
 func (s *Steering) forget(token uint32) error {
-	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections} {
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapOutgoing} {
 		if err := s.common.Maps[m].Delete(&token); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
 		}
@@ -234,9 +234,9 @@ type SubflowOption uint8
 
 // The options.
 const (
-	InitialWindow = SubflowOption(schedulerOptionINITIAL_WINDOW)
-	UserTimeout   = SubflowOption(schedulerOptionUSER_TIMEOUT)
-	DelayedACK    = SubflowOption(schedulerOptionDELAYED_ACK)
+	InitialWindow = SubflowOption(schedulerSubflowOptionINITIAL_WINDOW)
+	UserTimeout   = SubflowOption(schedulerSubflowOptionUSER_TIMEOUT)
+	DelayedACK    = SubflowOption(schedulerSubflowOptionDELAYED_ACK)
 )
 
 // PathState is what is known of a path.

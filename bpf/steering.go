@@ -31,11 +31,14 @@ var ErrNoSubflow = errors.New("connection has no subflow")
 // Steering decides which paths the connections of this process use. Its methods
 // may be called from several goroutines at once.
 type Steering struct {
-	common  *ebpf.Collection
-	opened  closers
-	kick    *link.Iter
-	waking  sync.WaitGroup
-	without map[string]error // congestion controls that cannot be wrapped
+	common *ebpf.Collection
+	opened closers
+	kick   *link.Iter
+	waking sync.WaitGroup
+
+	incoming *ringbuf.Reader
+	record   ringbuf.Record
+	without  map[string]error // congestion controls that cannot be wrapped
 
 	instance string // part of the names of congestion controls
 
@@ -54,7 +57,7 @@ func (s *Steering) describe() (program, lost string) { return schedulerProgTande
 
 // load leaves out congestion controls that this kernel does not have, as long
 // as there is one.
-func (s *Steering) load(Options) error {
+func (s *Steering) load(o Options) error {
 	spec, err := loadScheduler()
 	if err != nil {
 		return err
@@ -65,6 +68,11 @@ func (s *Steering) load(Options) error {
 		return err
 	}
 	s.opened.add(closer(s.common.Close))
+	if o.Requests {
+		if err := s.common.Variables[schedulerVarHonour].Set(uint32(1)); err != nil {
+			return fmt.Errorf("honour requests: %w", err)
+		}
+	}
 	var names [schedulerFamilyFAMILIES][2][caNameSize]byte
 	s.instance = fmt.Sprintf("%05x", rand.Uint32N(1<<20))
 	s.without = make(map[string]error)
@@ -112,7 +120,7 @@ func (s *Steering) wrap(spec *ebpf.CollectionSpec, name string, names [2][caName
 		}
 	}
 	shared := make(map[string]*ebpf.Map)
-	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows} {
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows, schedulerMapOutgoing} {
 		shared[m] = s.common.Maps[m]
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
@@ -181,6 +189,15 @@ func (s *Steering) start(p *Programs) error {
 		return err
 	}
 	s.opened.add(subflows)
+	requests, err := p.cgroup.attach(s.common.Programs[schedulerProgTandemRequest])
+	if err != nil {
+		return err
+	}
+	s.opened.add(requests)
+	if s.incoming, err = ringbuf.NewReader(s.common.Maps[schedulerMapIncoming]); err != nil {
+		return fmt.Errorf("open ring: %w", err)
+	}
+	s.opened.add(s.incoming)
 	reader, err := ringbuf.NewReader(s.common.Maps[schedulerMapWakes])
 	if err != nil {
 		return fmt.Errorf("open ring: %w", err)

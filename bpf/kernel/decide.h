@@ -6,18 +6,17 @@
 #ifndef TANDEM_DECIDE_H
 #define TANDEM_DECIDE_H
 
+#include "mptcp.h"
 #include "policy.h"
 
 #include <stdbool.h>
-
-/* The verifier looks at a function with this by itself, once, instead of at each
- * of its calls, of which there would be too many. */
-#define APART __attribute__((noinline))
 
 #define MS 1000000ULL
 #define FULL_FOR (300 * MS)   /* a queue that never was empty for that long is full */
 #define ROOM_FOR (1000 * MS)  /* a path is full until it was not for that long */
 #define FRESH_FOR (1000 * MS) /* measurements of a path are current for that long */
+#define RATE_OVER (50 * MS)    /* a rate is measured over that time */
+#define RATE_FOR (500 * MS)   /* the highest rate counts for that long */
 #define DWELL (100 * MS)      /* time between two choices by delay */
 #define BURST 65536	      /* MPTCP_SEND_BURST_SIZE of net/mptcp/protocol.c */
 #define LEAST_RATE 20000      /* bytes/s of a path ahead of its share */
@@ -92,8 +91,10 @@ APART int choose_fastest(const struct policy *p, struct connection *c, __u64 now
 	return 0;
 }
 
-/* What a path ahead of its share may still send, in bytes/s: half of its share
- * of what the slowest of the others, measured by weight, delivers. */
+/* What a path ahead of its share may still send, in bytes/s: a bit less than its
+ * share of what the slowest of the others, measured by weight, delivers; half if
+ * it is far ahead. That is of the highest rate of late, or two paths would slow
+ * each other down in turn. */
 APART __u32 share(const struct policy *p, const struct connection *c, __u32 me, __u64 now)
 {
 	__u64 mine, limit = UNLIMITED, progress;
@@ -114,7 +115,8 @@ APART __u32 share(const struct policy *p, const struct connection *c, __u32 me, 
 		theirs = (other->assigned - other->base) * 1000 / weight;
 		if (progress <= theirs + BURST * 1000 / mine)
 			continue;
-		rate = other->rate * mine / weight / 2;
+		rate = other->rate * mine / weight;
+		rate = progress > theirs + 8 * BURST * 1000 / mine ? rate / 2 : rate / 8 * 7;
 		if (rate < LEAST_RATE)
 			rate = LEAST_RATE;
 		if (rate < limit)

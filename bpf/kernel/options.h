@@ -18,8 +18,8 @@
 #define DELACK_MAX_US 200000 /* TCP_DELACK_MAX of net/tcp.h */
 
 /* Where is a subflow, as a context of sock_ops or as struct tcp_sock. */
-static __always_inline void set_option(void *where, int name, __u32 value, enum option option,
-				       enum option *refused)
+static __always_inline void set_option(void *where, int name, __u32 value, enum subflow_option option,
+				       enum subflow_option *refused)
 {
 	if (bpf_setsockopt(where, SOL_TCP, name, &value, sizeof(value)))
 		*refused |= option;
@@ -29,7 +29,7 @@ static __always_inline void set_option(void *where, int name, __u32 value, enum 
 
 /* Before is what the subflow has now, so that what is no longer asked for is
  * taken back. An initial window cannot be: it is used up. */
-static __always_inline void set_options(void *where, const struct policy *p, enum option *before, enum option *refused)
+static __always_inline void set_options(void *where, const struct policy *p, enum subflow_option *before, enum subflow_option *refused)
 {
 	if (p->initial_window && !(*before & INITIAL_WINDOW)) {
 		set_option(where, TCP_BPF_IW, p->initial_window, INITIAL_WINDOW, refused);

@@ -29,7 +29,7 @@ enum family {
 };
 
 /* Socket options of a subflow. */
-enum option {
+enum subflow_option {
 	INITIAL_WINDOW = 1,
 	USER_TIMEOUT = 2,
 	DELAYED_ACK = 4,
@@ -54,7 +54,10 @@ struct path {
 	__u32 addresses; /* identifiers of both, to know it again; 0 is free */
 	__u64 assigned;	 /* bytes that the scheduler put on it */
 	__u64 base;	 /* assigned when shares began to count */
-	__u64 rate;	 /* delivered, bytes/s */
+	__u64 rate;	 /* delivered, bytes/s, the highest of late */
+	__u64 rate_at;	 /* ns, when it was that */
+	__u64 window_at; /* ns, begin of the present measurement of the rate */
+	__u64 window_acked; /* bytes acknowledged until then */
 	__u64 acked_at;	 /* ns, last sign of life */
 	__u64 full_since; /* ns, 0 while its queue runs empty at times */
 	__u64 full_at;	 /* ns, when it was last full for long */
@@ -64,7 +67,7 @@ struct path {
 	__u32 unacked;	/* bytes assigned and not acknowledged */
 	__u8 lost;	/* retransmission timer fired since the last ACK */
 	__u8 padding[3];
-	enum option refused; /* bits, those that the kernel did not take */
+	enum subflow_option refused; /* bits, those that the kernel did not take */
 };
 
 /* What the programs know of a connection. */

@@ -22,6 +22,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008 /* since Linux 6.13 */
 #define TCP_CA_Loss 4 /* enum tcp_ca_state */
 #define USEC_PER_SEC 1000000ULL
+#define NSEC_PER_SEC 1000000000ULL
 #define CONNECTIONS (1 << 15)
 
 /* More than that waits in front of a subflow only if the scheduler has no other
@@ -69,12 +70,15 @@ struct {
 /* A subflow that is steered. */
 struct steered {
 	__u32 token;
+	__u32 subflow; /* its number */
 	__u32 path;
 	__u32 family;
 	__u32 variant;	/* which of the two names it has */
 	__u32 original; /* family that it had, or UNLIMITED if that is not known */
 	__u32 generation; /* of the policy that its options are from */
-	enum option options; /* bits, those that were set */
+	enum subflow_option options; /* bits, those that were set */
+	__u8 kicking;  /* it is us who change the congestion control */
+	__u8 deserted; /* somebody else has changed it */
 };
 
 struct {
@@ -83,6 +87,8 @@ struct {
 	__type(key, int);
 	__type(value, struct steered);
 } subflows SEC(".maps");
+
+#include "request.h"
 
 static const struct connection nothing_known;
 static const struct name kernel_names[FAMILIES] = {
@@ -114,6 +120,22 @@ APART int look_after(const struct policy *p, struct connection *c, __u32 token, 
 	return 0;
 }
 
+/* Over a time, since ACKs come in bursts. */
+static __always_inline void measure_rate(struct tcp_sock *tp, struct path *path, __u64 now)
+{
+	__u64 time = now - path->window_at, rate;
+
+	if (time < RATE_OVER)
+		return;
+	rate = (tp->bytes_acked - path->window_acked) * NSEC_PER_SEC / time;
+	if (rate >= path->rate || now - path->rate_at > RATE_FOR) {
+		path->rate = rate;
+		path->rate_at = now;
+	}
+	path->window_at = now;
+	path->window_acked = tp->bytes_acked;
+}
+
 static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u64 now)
 {
 	__u32 not_sent = tp->write_seq - tp->snd_nxt;
@@ -124,8 +146,7 @@ static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u6
 	path->srtt_us = tp->srtt_us >> 3;
 	path->min_rtt_us = tp->rtt_min.s[0].v;
 	path->acked_at = now;
-	if (tp->rate_interval_us)
-		path->rate = (__u64)tp->rate_delivered * tp->mss_cache * USEC_PER_SEC / tp->rate_interval_us;
+	measure_rate(tp, path, now);
 	if (!not_sent)
 		path->full_since = 0;
 	else if (!path->full_since)
@@ -202,6 +223,9 @@ static __always_inline void steer(struct sock *sk, bool acked)
 		sk->sk_pacing_rate = rate < limit ? rate : limit;
 	}
 	look_after(p, c, s->token, within(s->path), now);
+	/* A sender of bulk makes no pure ACKs of its own. */
+	if (acked && due_request(s->token, s->subflow))
+		bpf_tcp_send_ack(tp, tp->rcv_nxt);
 }
 
 /* The retransmission timer fired: until an ACK comes others take over. */
@@ -228,15 +252,20 @@ static __always_inline void leave(struct sock *sk)
 	struct connection *c;
 	struct policy *p;
 
-	if (sk->__sk_common.skc_state != BPF_TCP_CLOSE)
-		return;
 	s = bpf_sk_storage_get(&subflows, sk, NULL, 0);
-	if (!s)
+	if (!s || s->kicking)
 		return;
 	p = bpf_map_lookup_elem(&policies, &s->token);
 	c = bpf_map_lookup_elem(&connections, &s->token);
 	if (!p || !c)
 		return;
+	if (sk->__sk_common.skc_state != BPF_TCP_CLOSE) {
+		/* The kernel does so with new subflows when options of the
+		 * connection's socket were set (sync_socket_options). */
+		s->deserted = 1;
+		wake(c, s->token);
+		return;
+	}
 	c->paths[within(s->path)].subflow = 0;
 	for (__u32 i = 0; i < PATHS; i++)
 		c->paths[i].base = c->paths[i].assigned;
@@ -301,10 +330,14 @@ static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_
 	c->paths[within(s->path)].assigned = 0;
 	c->paths[within(s->path)].lost = 0;
 	c->paths[within(s->path)].full_since = 0;
+	c->paths[within(s->path)].rate = 0;
+	c->paths[within(s->path)].window_acked = tp->bytes_acked;
+	c->paths[within(s->path)].window_at = bpf_ktime_get_ns();
 	c->paths[within(s->path)].limit = UNLIMITED;
 	measure(tp, &c->paths[within(s->path)], bpf_ktime_get_ns());
 	for (__u32 i = 0; i < PATHS; i++)
 		c->paths[i].base = c->paths[i].assigned;
+	s->subflow = number;
 	s->original = family_of(tp);
 	s->token = token;
 	return s;
@@ -338,27 +371,28 @@ static __always_inline void kick(void *where, struct steered *s, const struct po
 	struct name name = {};
 
 	other_name(s, p, &name);
+	s->kicking = 1;
 	bpf_setsockopt(where, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
+	s->kicking = 0;
+	s->deserted = 0;
 }
 
-/* Packets received are looked at only if it matters where they come from. */
-static __always_inline void listen(void *where, bool wanted, __u32 present)
+static __always_inline void set_hooks_of(void *where, struct tcp_sock *tp, __u32 token)
 {
-	__u32 flag = BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG;
-	__u32 callbacks = wanted ? present | flag : present & ~flag;
+	__u32 wanted = hooks(tp, token);
 
-	if (callbacks != present)
-		bpf_setsockopt(where, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &callbacks, sizeof(callbacks));
+	if (wanted != tp->bpf_sock_ops_cb_flags)
+		bpf_setsockopt(where, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &wanted, sizeof(wanted));
 }
 
-static __always_inline void follow(void *where, struct steered *s, const struct policy *p,
-				   struct connection *c, __u32 callbacks)
+static __always_inline void follow(void *where, struct tcp_sock *tp, struct steered *s,
+				   const struct policy *p, struct connection *c)
 {
+	set_hooks_of(where, tp, s->token);
 	if (s->generation == p->generation)
 		return;
 	s->generation = p->generation;
 	set_options(where, p, &s->options, &c->paths[within(s->path)].refused);
-	listen(where, p->scheduler == SERVER, callbacks);
 }
 
 static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
@@ -378,7 +412,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_soc
 	if (!s || !c)
 		return;
 	kick(ctx, s, p);
-	follow(ctx, s, p, c, ctx->bpf_sock_ops_cb_flags);
+	follow(ctx, tp, s, p, c);
 }
 
 /* Data came: with SERVER the answer takes the same way back. */
@@ -430,13 +464,13 @@ static __always_inline void let_go(struct tcp_sock *tp, struct steered *s)
 	__u32 unlimited = UNLIMITED, original = s->original;
 	struct name name = kernel_names[original && original < FAMILIES ? original & 3 : CUBIC];
 	const struct policy none = {};
-	enum option refused = 0;
+	enum subflow_option refused = 0;
 
 	bpf_setsockopt(tp, SOL_SOCKET, SO_MAX_PACING_RATE, &unlimited, sizeof(unlimited));
 	kick(tp, s, &none); /* the kernel's do not all begin with a rate */
 	bpf_setsockopt(tp, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
 	set_options(tp, &none, &s->options, &refused);
-	listen(tp, false, tp->bpf_sock_ops_cb_flags);
+	set_hooks_of(tp, tp, s->token);
 	bpf_sk_storage_delete(&subflows, tp);
 }
 
@@ -479,11 +513,11 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	if (!s || !c)
 		return 0;
 	c->waking = 0;
-	follow(tp, s, p, c, tp->bpf_sock_ops_cb_flags);
+	follow(tp, tp, s, p, c);
 	path = &c->paths[within(s->path)];
 	judge(p, c, s->path, bpf_ktime_get_ns());
 	limit = decide(p, c, s->path, bpf_ktime_get_ns());
-	if (joins || (p->family && s->family != p->family) || (limit && !path->limit)) {
+	if (joins || s->deserted || (p->family && s->family != p->family) || (limit && !path->limit)) {
 		kick(tp, s, p);
 	} else if (!limit && path->limit) {
 		path->limit = 0;
@@ -504,6 +538,7 @@ int BPF_PROG(tandem_forget, const struct sock *sk, const int old_state, const in
 	token = token_of((const struct mptcp_sock *)sk);
 	bpf_map_delete_elem(&policies, &token);
 	bpf_map_delete_elem(&connections, &token);
+	bpf_map_delete_elem(&outgoing, &token);
 	return 0;
 }
 

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+
+/* Carries requests between the ends of a connection in TCP options: ours, an
+ * experimental one (RFC 6994), and the User Timeout Option (RFC 5482). They go
+ * out on pure ACKs, because a segment with data has no room beside MPTCP's DSS,
+ * until the peer echoes them or they have been written often enough. What they
+ * mean is up to user space. */
+
+#ifndef TANDEM_REQUEST_H
+#define TANDEM_REQUEST_H
+
+#include "decide.h"
+#include "mptcp.h"
+#include "sockops.h"
+
+#define REQUESTS 8	  /* that a connection may have in flight */
+#define EXPERIMENT 254	  /* option kind */
+#define EXID 0x5444	  /* which experiment, "TD" */
+#define OPTION_LENGTH 8	  /* kind, length, identifier, type, three bytes of value */
+#define USER_TIMEOUT_KIND 28
+#define USER_TIMEOUT_LENGTH 4
+#define ECHO 0x80	  /* in the type */
+#define WRITE_GAP (20 * MS) /* between two writes, with two round trips, for the echo */
+#define EVENT_GAP (5 * MS)  /* between two events of a subflow */
+#define EVENT_BURST 8	    /* events that may come at once */
+
+/* An option, as it is in the TCP header. Data of EXPERIMENT are its identifier,
+ * type and value. */
+struct option {
+	__u8 kind; /* 0 if there is none */
+	__u8 length;
+	__u8 data[6];
+};
+
+#define TYPE_AT 2
+
+struct request {
+	struct option option;
+	__u64 next;    /* ns, when to write it again, or to give it up */
+	__u32 left;    /* how often to write it yet */
+	__u32 subflow; /* number of the only one to write it on, or 0 */
+};
+
+struct requests {
+	struct request all[REQUESTS];
+};
+
+struct asked {
+	__u32 token;
+	__u32 subflow;
+	struct option option;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 15);
+	__type(key, __u32); /* token */
+	__type(value, struct requests);
+} outgoing SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+	__type(value, struct asked);
+} incoming SEC(".maps");
+
+/* A subflow whose peer may ask. */
+struct listening {
+	__u64 next; /* ns, when the next event may come */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct listening);
+} listeners SEC(".maps");
+
+/* Whether peers that connect to us may ask. Set by user space. */
+volatile __u32 honour;
+
+/* Options that were not told: too many, or echoes of what was never asked. */
+__u64 ignored;
+
+/* The place of a request that is to be written on a subflow now, REQUESTS if
+ * there is none. */
+APART __u32 due(const struct requests *r, __u32 subflow, __u64 now)
+{
+	if (!r)
+		return REQUESTS;
+	for (__u32 i = 0; i < REQUESTS; i++) {
+		const struct request *request = &r->all[i];
+
+		if (request->option.kind && request->left && now >= request->next &&
+		    (!request->subflow || request->subflow == subflow))
+			return i;
+	}
+	return REQUESTS;
+}
+
+/* Whether there are requests that were not echoed, nor given up. */
+APART int in_flight(const struct requests *r, __u64 now)
+{
+	if (!r)
+		return 0;
+	for (__u32 i = 0; i < REQUESTS; i++)
+		if (r->all[i].option.kind && (r->all[i].left || now < r->all[i].next))
+			return 1;
+	return 0;
+}
+
+static __always_inline bool requesting(__u32 token)
+{
+	return in_flight(bpf_map_lookup_elem(&outgoing, &token), bpf_ktime_get_ns());
+}
+
+static __always_inline struct request *due_request(__u32 token, __u32 subflow)
+{
+	struct requests *r = bpf_map_lookup_elem(&outgoing, &token);
+	__u32 place;
+
+	if (!r)
+		return NULL;
+	place = due(r, subflow, bpf_ktime_get_ns());
+	return place < REQUESTS ? &r->all[place] : NULL;
+}
+
+/* What the hooks of a subflow are for. */
+static __always_inline __u32 hooks(struct tcp_sock *tp, __u32 token)
+{
+	__u32 parse = BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG, write = BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
+	__u32 wanted = tp->bpf_sock_ops_cb_flags & ~(parse | write);
+	struct policy *p = bpf_map_lookup_elem(&policies, &token);
+
+	if (requesting(token))
+		return wanted | parse | write;
+	if ((p && p->scheduler == SERVER) || bpf_sk_storage_get(&listeners, tp, NULL, 0))
+		return wanted | parse;
+	return wanted;
+}
+
+static __always_inline void set_hooks(struct bpf_sock_ops *ctx, struct tcp_sock *tp, __u32 token)
+{
+	__u32 wanted = hooks(tp, token);
+
+	if (wanted != tp->bpf_sock_ops_cb_flags)
+		bpf_sock_ops_cb_flags_set(ctx, wanted);
+}
+
+/* Takes room in a packet that carries no data. */
+static __always_inline void reserve_request(struct bpf_sock_ops *ctx, __u32 token, __u32 subflow)
+{
+	struct request *request;
+
+	if (ctx->args[0] == BPF_WRITE_HDR_TCP_CURRENT_MSS || ctx->skb_len)
+		return;
+	request = due_request(token, subflow);
+	if (request)
+		bpf_reserve_hdr_opt(ctx, request->option.length, 0);
+}
+
+static __always_inline void write_request(struct bpf_sock_ops *ctx, struct tcp_sock *tp, __u32 token,
+					  __u32 subflow)
+{
+	struct request *request = due_request(token, subflow);
+	struct option option;
+
+	if (!request)
+		return;
+	option = request->option;
+	if (!bpf_store_hdr_opt(ctx, &option, option.kind == EXPERIMENT ? OPTION_LENGTH : USER_TIMEOUT_LENGTH, 0)) {
+		request->left--;
+		request->next = bpf_ktime_get_ns() + WRITE_GAP + (tp->srtt_us >> 3) * 2000ULL;
+	}
+	/* There is nothing to wait for after an answer, or a timeout. */
+	if (!request->left && (option.kind != EXPERIMENT || option.data[TYPE_AT] & ECHO))
+		request->option.kind = 0;
+}
+
+/* Ends the request that an echo answers. */
+static __always_inline bool answered(__u32 token, __u8 type)
+{
+	struct requests *r = bpf_map_lookup_elem(&outgoing, &token);
+
+	if (!r)
+		return false;
+	for (__u32 i = 0; i < REQUESTS; i++) {
+		struct request *request = &r->all[i];
+
+		if (request->option.kind == EXPERIMENT && request->option.data[TYPE_AT] == type) {
+			request->option.kind = 0;
+			return true;
+		}
+	}
+	return false;
+}
+
+static __always_inline void tell(struct tcp_sock *tp, const struct asked *asked)
+{
+	struct listening *l = bpf_sk_storage_get(&listeners, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	__u64 now = bpf_ktime_get_ns();
+
+	if (!l)
+		return;
+	if (l->next < now)
+		l->next = now;
+	if (l->next > now + EVENT_BURST * EVENT_GAP ||
+	    bpf_ringbuf_output(&incoming, (void *)asked, sizeof(*asked), 0)) {
+		__sync_fetch_and_add(&ignored, 1);
+		return;
+	}
+	l->next += EVENT_GAP;
+}
+
+static __always_inline void read_requests(struct bpf_sock_ops *ctx, struct tcp_sock *tp, __u32 token,
+					  __u32 subflow)
+{
+	struct asked asked = { .token = token, .subflow = subflow };
+	struct option *option = &asked.option;
+
+	/* Looks for the kind and, as the length says, the two bytes behind it. */
+	*option = (struct option){ .kind = EXPERIMENT, .length = 4, .data = { EXID >> 8, EXID & 0xff } };
+	if (bpf_load_hdr_opt(ctx, option, sizeof(*option), 0) == OPTION_LENGTH) {
+		if (option->data[TYPE_AT] & ECHO ? answered(token, option->data[TYPE_AT] & ~ECHO) : honour)
+			tell(tp, &asked);
+		else
+			__sync_fetch_and_add(&ignored, 1);
+	}
+	*option = (struct option){ .kind = USER_TIMEOUT_KIND };
+	if (honour && bpf_load_hdr_opt(ctx, option, sizeof(*option), 0) == USER_TIMEOUT_LENGTH)
+		tell(tp, &asked);
+}
+
+SEC("sockops")
+int tandem_request(struct bpf_sock_ops *ctx)
+{
+	struct mptcp_subflow_context *subflow;
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp;
+	__u32 token, number;
+
+	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	if (!tp)
+		return GO_ON;
+	subflow = subflow_of(tp);
+	if (!subflow)
+		return GO_ON;
+	token = BPF_CORE_READ(subflow, token);
+	number = subflow_number(subflow);
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (!honour)
+			break;
+		bpf_sk_storage_get(&listeners, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+					       BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+		reserve_request(ctx, token, number);
+		break;
+	case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
+		write_request(ctx, tp, token, number);
+		set_hooks(ctx, tp, token);
+		break;
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		/* No options of ours beside data. */
+		if (ctx->skb_len <= ctx->skb_data_end - ctx->skb_data)
+			read_requests(ctx, tp, token, number);
+		set_hooks(ctx, tp, token);
+		break;
+	}
+	return GO_ON;
+}
+
+#endif

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+// readAll reads requests until the end of the test.
+func readAll(t *testing.T, s *Steering) <-chan Asked {
+	t.Helper()
+	asked := make(chan Asked, 100)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			var a Asked
+			if err := s.Read(&a); err != nil {
+				if !errors.Is(err, os.ErrClosed) {
+					t.Error(err)
+				}
+				return
+			}
+			asked <- a
+		}
+	})
+	t.Cleanup(func() {
+		s.incoming.Close()
+		reading.Wait()
+	})
+	return asked
+}
+
+// next waits for what comes to a connection, and passes over repetitions of
+// what came before.
+func next(t *testing.T, asked <-chan Asked, token uint32) Asked {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case a := <-asked:
+			if a.Token == token {
+				return a
+			}
+		case <-timeout:
+			t.Fatalf("nothing came to connection %08x", token)
+		}
+	}
+}
+
+func at(t *testing.T, h *lab.Host, f func() error) {
+	t.Helper()
+	if err := h.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAskAndAnswer has the sender of bulk ask, which makes no ACKs of its own.
+func TestAskAndAnswer(t *testing.T) {
+	c := steer(t, 20e6, 20e6, Policy{})
+	asked := readAll(t, c.s)
+	stop := c.bulk(t)
+	c.awaitSent(t, c.ends, 0, 100_000)
+	want := Record{Type: 3, Value: [3]byte{1, 2, 3}}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, want) })
+	if a := next(t, asked, c.serverToken); a.Record != want || a.Answer || a.Subflow == 0 {
+		t.Errorf("%+v", a)
+	}
+	granted := Record{Type: 3, Value: [3]byte{0, 0, 9}}
+	at(t, c.Aggregator, func() error { return c.s.Answer(c.serverToken, 0, granted) })
+	if a := next(t, asked, c.clientToken); a.Record != granted || !a.Answer {
+		t.Errorf("%+v", a)
+	}
+	var left schedulerRequests
+	if err := c.s.common.Maps[schedulerMapOutgoing].Lookup(&c.clientToken, &left); err != nil || left.All[0].Option.Kind != 0 {
+		t.Errorf("answered, but %+v, %v", left.All[0], err)
+	}
+	stop()
+}
+
+// TestUnanswered counts the packets that carry a request.
+func TestUnanswered(t *testing.T) {
+	c := steer(t, 20e6, 20e6, Policy{})
+	wifi := labtest.Capture(t, c.Aggregator, "wifi", "tcp")
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 1, Record{Type: 5}) })
+	stop := c.bulk(t)
+	c.awaitSent(t, c.ends, 0, 1e6)
+	labtest.Await(t, patience, "an end of the attempts", func() bool {
+		var r schedulerRequests
+		err := c.s.common.Maps[schedulerMapOutgoing].Lookup(&c.clientToken, &r)
+		return err == nil && r.All[0].Left == 0
+	})
+	stop()
+	segments, err := wifi.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, s := range segments {
+		if _, ok := s.Option(kindExperiment); !ok {
+			continue
+		}
+		n++
+		if len(s.Payload) > 0 {
+			t.Error("a request beside data")
+		}
+	}
+	if n == 0 || n > RequestAttempts {
+		t.Errorf("%d packets carried the request, want up to %d", n, RequestAttempts)
+	}
+}
+
+// TestHooksOnlyInFlight counts how often the program runs during a transfer.
+func TestHooksOnlyInFlight(t *testing.T) {
+	c := steerOver(t, labtest.TwoPath(t, lab.TwoPathSpec{}), Options{Steering: true}, Policy{})
+	stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
+	runs := func() uint64 {
+		before, err := c.s.common.Programs[schedulerProgTandemRequest].Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.move(t, c.client, c.server, 50_000)
+		after, err := c.s.common.Programs[schedulerProgTandemRequest].Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after.RunCount - before.RunCount
+	}
+	if n := runs(); n != 0 {
+		t.Errorf("%d runs before a request", n)
+	}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, Record{Type: 5}) })
+	if n := runs(); n == 0 {
+		t.Error("no runs with a request")
+	}
+	labtest.Await(t, patience, "no runs after the last attempt", func() bool { return runs() == 0 })
+	if c.s.Ignored() != 0 {
+		t.Errorf("%d requests ignored where nobody listens", c.s.Ignored())
+	}
+}
+
+func TestUserTimeoutOption(t *testing.T) {
+	c := steer(t, 0, 0, Policy{})
+	asked := readAll(t, c.s)
+	at(t, c.Client, func() error { return c.s.AdvertiseUserTimeout(c.clientToken, 90*time.Second) })
+	c.move(t, c.server, c.client, 100_000) // has the client acknowledge
+	if a := next(t, asked, c.serverToken); a.UserTimeout != 90*time.Second {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestUserTimeoutCoding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := time.Duration(rapid.Int64Range(1, int64(maxUserTimeout*time.Minute)).Draw(t, "d"))
+		coded, err := encodeUserTimeout(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := time.Second
+		if coded&minutesBit != 0 {
+			unit = time.Minute
+		}
+		if back := decodeUserTimeout(coded); back < d || back-d >= unit {
+			t.Errorf("%v was coded as %v", d, back)
+		}
+	})
+	for _, d := range []time.Duration{0, -1, (maxUserTimeout + 1) * time.Minute} {
+		if _, err := encodeUserTimeout(d); !errors.Is(err, ErrPolicy) {
+			t.Errorf("%v: %v", d, err)
+		}
+	}
+	// RFC 5482, section 2: granularity, then the value.
+	if coded, _ := encodeUserTimeout(10 * time.Hour); coded != binary.BigEndian.Uint16([]byte{0x80 | 600>>8, 600 & 0xff}) {
+		t.Errorf("ten hours are %#x", coded)
+	}
+}
