@@ -483,6 +483,9 @@ func TestPolicyRefused(t *testing.T) {
 		"no weight":          {Scheduler: Weighted},
 		"congestion control": {CongestionControl: "vegas"},
 		"delay threshold":    {DelayThreshold: -time.Second},
+		"initial window":     {InitialWindow: MaxInitialWindow + 1},
+		"user timeout":       {UserTimeout: time.Microsecond},
+		"delayed ACK":        {DelayedACK: MaxDelayedACK + 1},
 	} {
 		if err := s.Set(1, p); !errors.Is(err, ErrPolicy) {
 			t.Errorf("%s: %v", name, err)
