@@ -55,6 +55,14 @@ func Negotiated(fd int) (Status, error) {
 	return Status{}, fmt.Errorf("MPTCP_INFO: %w", errno)
 }
 
+// IsTCP reports whether a socket is a TCP one: from its creation, or because it
+// was accepted from a client that did not ask for MPTCP. One that has fallen
+// back is still an MPTCP socket.
+func IsTCP(fd int) bool {
+	protocol, err := protocolOf(fd)
+	return err == nil && protocol == unix.IPPROTO_TCP
+}
+
 // Dialed is Negotiated for a socket that StartConnect made with mode: a plain
 // TCP one is so because this side wanted it or had no choice.
 func Dialed(fd int, mode Mode) (Status, error) {
@@ -132,16 +140,17 @@ func whyTCP(fd int) (FallbackReason, error) {
 var kernelWithout = sync.OnceValue(func() bool { return errors.Is(Supported(), ErrUnsupported) })
 
 func protocolOf(fd int) (int, error) {
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil {
-		return 0, fmt.Errorf("SO_PROTOCOL: %w", err)
+	var protocol int32
+	if _, errno := getsockopt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL, unsafe.Pointer(&protocol), 4); errno != 0 {
+		return 0, fmt.Errorf("SO_PROTOCOL: %w", errno)
 	}
-	return protocol, nil
+	return int(protocol), nil
 }
 
 // getsockopt returns how many bytes the kernel has filled in of size at p.
 func getsockopt(fd, level, option int, p unsafe.Pointer, size uint32) (uint32, unix.Errno) {
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+	// Raw, as it does not block and is made once for each connection.
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(p), uintptr(unsafe.Pointer(&size)), 0)
 	return size, errno
 }

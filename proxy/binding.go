@@ -37,13 +37,17 @@ func keyFor(addr netip.AddrPort, l *Listener) bindingKey {
 	return k
 }
 
-// negotiated is what an accepted connection negotiated.
-func (b *binding) negotiated(fd int) mptcp.Status {
-	if !b.mptcp {
-		return mptcp.Status{Reason: b.reason}
+// negotiated is what an accepted connection has, and
+// whether it is a TCP socket.
+func (b *binding) negotiated(fd int) (s mptcp.Status, plain bool) {
+	switch {
+	case !b.mptcp:
+		return mptcp.Status{Reason: b.reason}, true
+	case mptcp.IsTCP(fd):
+		return mptcp.Status{Reason: mptcp.PeerTCP}, true
 	}
-	s, _ := mptcp.Negotiated(fd) // an error is one of the connection: see there
-	return s
+	s, _ = mptcp.Negotiated(fd) // an error is one of the connection: see there
+	return s, false
 }
 
 // Bound is a listening socket as it came to be.

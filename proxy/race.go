@@ -115,7 +115,7 @@ func (r *race) try(addr netip.AddrPort) error {
 	if len(r.live) > 0 {
 		a = new(attempt)
 	}
-	*a = attempt{race: r, socket: event.Socket{FD: fd}, addr: addr, mode: options.Mode, sent: sent}
+	*a = attempt{race: r, socket: event.Socket{FD: fd, Plain: options.Mode == mptcp.ModeOff}, addr: addr, mode: options.Mode, sent: sent}
 	if err := r.loop().Register(&a.socket, a); err != nil {
 		r.loop().Close(&a.socket)
 		return err

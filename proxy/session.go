@@ -38,6 +38,8 @@ type session struct {
 	listener   *Listener
 	counters   *listenerCounters
 	opening    *opening // nil from when the bytes are relayed
+	choices    *choices // nil if nobody chose an option
+	hopChoice  *HopChoice
 	ticket     policy.Ticket
 	prev, next *session
 	phase      phase
@@ -83,7 +85,7 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 	s := &session{worker: w, listener: l, client: remote, start: w.age()}
 	s.pair.Ends[relay.Client].FD = fd
 	s.pair.Ends[relay.Server].FD = -1
-	s.clientMPTCP = b.negotiated(fd)
+	s.clientMPTCP, s.pair.Ends[relay.Client].Plain = b.negotiated(fd)
 	s.opening = w.lend(s)
 	w.number++
 	s.number = w.number
@@ -139,7 +141,7 @@ func (s *session) relay(early, late []byte) {
 	s.serve()
 	s.phase = relaying
 	s.Moved(relay.Client, uint64(s.early))
-	s.pair.Start(w.loop, w.pool, s, &s.listener.Timeouts.Relay, early, late)
+	s.pair.Start(w.loop, w.pool, s, s.timeouts(), early, late)
 	// The bytes are copied by now, and the pair may have ended already.
 	s.settle()
 }
@@ -226,7 +228,10 @@ func (s *session) finished(err error, up, down uint64) {
 				Resolving: s.moment(resolvingBegan), Dialling: s.moment(diallingBegan),
 				Connected: s.connected, HalfClosed: s.halfClosed,
 			},
-			Up: up, Down: down, Err: err,
+			Up: up, Down: down, Err: err, HopChoice: s.hopChoice,
+		}
+		if s.choices != nil {
+			w.record.Options = &s.choices.grants
 		}
 		r.Record(&w.record)
 	}

@@ -5,6 +5,7 @@ package event
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -243,4 +244,80 @@ func BenchmarkPingPong(b *testing.B) {
 	}
 	unix.Close(fds[0])
 	unix.Close(fds[1])
+}
+
+// TestUrgent: a read stops short at urgent data, and what is behind that raises
+// no event of its own.
+func TestUrgent(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	peer, err := net.Dial("tcp4", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	fd, _, err := unix.Accept4(listenerFD(t, ln), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All of it is there before the socket is looked at.
+	send := func(b string, flags int) {
+		t.Helper()
+		raw, err := peer.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var failed error
+		if err := errors.Join(raw.Write(func(fd uintptr) bool { failed = unix.Send(int(fd), []byte(b), flags); return true }), failed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("before", 0)
+	send("!", unix.MSG_OOB)
+	send("after", 0)
+	s := &Socket{FD: fd, Plain: true}
+	got := make(chan string, 1)
+	var all []byte
+	l := start(t)
+	on(t, l, func() {
+		err := l.Register(s, handler(func(s *Socket) {
+			for s.Readable {
+				var b [64]byte
+				n, err := unix.Read(s.FD, b[:])
+				s.Readable = err == nil && !s.Drained()
+				all = append(all, b[:max(n, 0)]...)
+			}
+			if len(all) == len("beforeafter") {
+				got <- string(all)
+			}
+		}))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case s := <-got:
+		if s != "beforeafter" {
+			t.Errorf("read %q", s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("what came after urgent data was not read")
+	}
+	on(t, l, func() { l.Close(s) })
+}
+
+func listenerFD(t *testing.T, ln net.Listener) int {
+	t.Helper()
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := -1
+	if err := raw.Control(func(fd uintptr) { n = int(fd) }); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

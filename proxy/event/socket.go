@@ -19,13 +19,17 @@ type Handler interface {
 // Socket is a non-blocking descriptor registered on a loop. Events are
 // edge-triggered: Readable and Writable are set when the kernel reports them
 // and cleared by the user who meets EAGAIN. Hangup stays set once the peer
-// has finished sending or reset, Failed once the kernel has an error for it.
+// has finished sending or reset, Failed once the kernel has an error for it,
+// Urgent once the peer has sent urgent data (RFC 9293 section 3.8.5).
 type Socket struct {
 	FD       int
 	Readable bool
 	Writable bool
 	Hangup   bool
 	Failed   bool
+	Urgent   bool
+	// Plain says that this is a TCP socket, not an MPTCP one.
+	Plain bool
 
 	registered bool
 	queued     bool
@@ -48,12 +52,24 @@ func (s *Socket) note(events uint32) {
 	if events&unix.EPOLLERR != 0 {
 		s.Failed = true
 	}
+	if events&unix.EPOLLPRI != 0 {
+		s.Urgent = true
+	}
+}
+
+// Drained reports whether a read that brought less than was asked for has
+// emptied the socket, so that whatever comes next raises an event: so it is
+// with TCP (epoll(7)), but for the end of the stream if its event has been, and
+// for reads that stop short at urgent data. With MPTCP it is not: moving data
+// up from the subflows raises none.
+func (s *Socket) Drained() bool {
+	return s.Plain && !s.Hangup && !s.Failed && !s.Urgent
 }
 
 // Register watches s.FD for reading and writing, edge-triggered, and calls h
 // when something changes. State that already holds is reported too.
 func (l *Loop) Register(s *Socket, h Handler) error {
-	return l.register(s, h, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	return l.register(s, h, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 // RegisterListener watches a listening socket that several loops share. The

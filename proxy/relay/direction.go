@@ -36,7 +36,9 @@ const (
 )
 
 // run moves bytes until it is blocked, has had its turn, or has ended.
-func (d *direction) run(src, dst *event.Socket, pool *Pool) (outcome, error) {
+// With last the other direction has ended: instead of being told the end of the
+// stream, the destination is about to be closed.
+func (d *direction) run(src, dst *event.Socket, pool *Pool, last bool) (outcome, error) {
 	if d.shut {
 		return over, nil
 	}
@@ -53,6 +55,9 @@ func (d *direction) run(src, dst *event.Socket, pool *Pool) (outcome, error) {
 		if d.eof {
 			d.shut = true
 			d.rest(pool)
+			if last {
+				return ended, nil
+			}
 			if err := shutdown(dst.FD); err != nil {
 				return failed, err
 			}

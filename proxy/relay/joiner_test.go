@@ -228,7 +228,7 @@ func (r *rig) start(fds [2]int, q relaytest.Request) (*relay.Pair, owner, error)
 	registered := make(chan error, 1)
 	err := r.loop.Post(func() {
 		for i, fd := range fds {
-			p.Ends[i].FD = fd
+			p.Ends[i].FD, p.Ends[i].Plain = fd, mptcp.IsTCP(fd)
 			if err := r.loop.Register(&p.Ends[i], p); err != nil {
 				registered <- err
 				return

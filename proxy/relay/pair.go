@@ -83,6 +83,17 @@ func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, ear
 	p.Ready(nil)
 }
 
+// SetTimeouts replaces the timeouts; those before count from the last byte on
+// as well.
+func (p *Pair) SetTimeouts(t *Timeouts) {
+	p.timeouts = t
+	if p.done {
+		return
+	}
+	p.loop.Disarm(&p.timer)
+	p.arm()
+}
+
 // Moved is the number of bytes delivered from the client to the server and
 // back.
 func (p *Pair) Moved() (up, down uint64) {
@@ -105,7 +116,7 @@ func (p *Pair) Ready(*event.Socket) {
 	for i := range p.dirs {
 		src, dst := &p.Ends[i], &p.Ends[1-i]
 		before := p.dirs[i].moved
-		result, err := p.dirs[i].run(src, dst, p.pool)
+		result, err := p.dirs[i].run(src, dst, p.pool, p.dirs[1-i].shut)
 		if n := p.dirs[i].moved - before; n > 0 {
 			p.owner.Moved(i, n)
 		}

@@ -15,14 +15,16 @@ import (
 // for more than 20 µs, polls for that every 20 µs, and the return costs a wait
 // for a free one.
 
-// Read reads once and clears s.Readable when there is nothing. It goes on to
-// EAGAIN even after a short read: an MPTCP socket may have more without a new
-// event, because moving data up from its subflows does not raise one.
+// Read reads once and clears s.Readable when there is nothing more. Only EAGAIN
+// tells that of an MPTCP socket, a short read is enough with TCP.
 func Read(s *event.Socket, b []byte) (int, error) {
 	for {
 		n, err := transfer(unix.SYS_READ, s.FD, b)
 		switch err {
 		case nil:
+			if n > 0 && n < len(b) && s.Drained() {
+				s.Readable = false
+			}
 			return n, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
