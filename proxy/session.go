@@ -38,8 +38,6 @@ type session struct {
 	listener   *Listener
 	counters   *listenerCounters
 	opening    *opening // nil from when the bytes are relayed
-	choices    *choices // nil if nobody chose an option
-	hopChoice  *HopChoice
 	ticket     policy.Ticket
 	prev, next *session
 	phase      phase
@@ -141,7 +139,7 @@ func (s *session) relay(early, late []byte) {
 	s.serve()
 	s.phase = relaying
 	s.Moved(relay.Client, uint64(s.early))
-	s.pair.Start(w.loop, w.pool, s, s.timeouts(), early, late)
+	s.pair.Start(w.loop, w.pool, s, &s.listener.Timeouts.Relay, early, late)
 	// The bytes are copied by now, and the pair may have ended already.
 	s.settle()
 }
@@ -228,10 +226,7 @@ func (s *session) finished(err error, up, down uint64) {
 				Resolving: s.moment(resolvingBegan), Dialling: s.moment(diallingBegan),
 				Connected: s.connected, HalfClosed: s.halfClosed,
 			},
-			Up: up, Down: down, Err: err, HopChoice: s.hopChoice,
-		}
-		if s.choices != nil {
-			w.record.Options = &s.choices.grants
+			Up: up, Down: down, Err: err,
 		}
 		r.Record(&w.record)
 	}
