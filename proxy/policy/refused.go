@@ -12,11 +12,13 @@ type Reason uint8
 
 // Reasons of Refused.
 const (
-	Total     Reason = iota // connections in all
-	PerSource               // connections of the prefix
-	Pending                 // unfinished handshakes of the prefix
-	Rate                    // new connections per second of the prefix
-	Prefixes                // prefixes with connections
+	Total          Reason = iota // connections in all
+	PerSource                    // connections of the prefix
+	Pending                      // unfinished handshakes of the prefix
+	Rate                         // new connections per second of the prefix
+	Prefixes                     // prefixes with connections
+	Subscriber                   // connections of the subscriber
+	SubscriberRate               // new connections per second of the subscriber
 	reasons
 )
 
@@ -28,7 +30,7 @@ func (r Reason) String() string {
 	if r >= reasons {
 		return "unknown"
 	}
-	return [reasons]string{"total", "per-source", "pending", "rate", "prefixes"}[r]
+	return [reasons]string{"total", "per-source", "pending", "rate", "prefixes", "subscriber", "subscriber-rate"}[r]
 }
 
 // Refused is the error of a connection that a limit does not let in. It does
@@ -41,4 +43,4 @@ func (e *Refused) Error() string { return ErrRefused.Error() + ": " + e.Reason.S
 // Unwrap returns ErrRefused.
 func (e *Refused) Unwrap() error { return ErrRefused }
 
-var refusals = [reasons]*Refused{{Total}, {PerSource}, {Pending}, {Rate}, {Prefixes}}
+var refusals = [reasons]*Refused{{Total}, {PerSource}, {Pending}, {Rate}, {Prefixes}, {Subscriber}, {SubscriberRate}}
