@@ -68,7 +68,7 @@ func Start(t testing.TB, c Config) *FreeRADIUS {
 		f.Auth, f.Acct = FreeAddress(t), FreeAddress(t)
 	}
 	f.write(t, "users", c.Users)
-	f.write(t, "dictionary", "$INCLUDE "+Dictionary()+"\n")
+	f.write(t, "dictionary", includeDictionary())
 	f.write(t, "radiusd.conf", f.config(c))
 	f.command = exec.Command(program, "-f", "-l", "stdout", "-xx", "-d", f.dir)
 	out, in := io.Pipe()
@@ -122,8 +122,13 @@ func (f *FreeRADIUS) Detail(t testing.TB) string {
 	return string(text)
 }
 
-// Dir is the directory with the configuration, for radclient -d.
-func (f *FreeRADIUS) Dir() string { return f.dir }
+// ClientDir is a directory with Tandem's dictionary, for radclient -d.
+func ClientDir(t testing.TB) string {
+	t.Helper()
+	f := &FreeRADIUS{dir: t.TempDir()}
+	f.write(t, "dictionary", includeDictionary())
+	return f.dir
+}
 
 func (f *FreeRADIUS) write(t testing.TB, name, text string) {
 	t.Helper()
@@ -132,10 +137,10 @@ func (f *FreeRADIUS) write(t testing.TB, name, text string) {
 	}
 }
 
-// Dictionary is the path of Tandem's dictionary.
-func Dictionary() string {
+// includeDictionary is a dictionary that is Tandem's, beside those of FreeRADIUS.
+func includeDictionary() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "../../deploy/radius/dictionary.tandem")
+	return "$INCLUDE " + filepath.Join(filepath.Dir(file), "../../deploy/radius/dictionary.tandem") + "\n"
 }
 
 // FreeAddress is a UDP address on loopback that nobody has.
