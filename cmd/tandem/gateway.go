@@ -75,16 +75,18 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	return g, nil
 }
 
-// eventLoops is how many there are to be. The scheduler of Go gets a processor
-// more than that: when all are taken by loops, its monitor takes them away in
-// the middle of system calls, which makes short connections dearer.
+// eventLoops is how many there are to be. The scheduler of Go gets two processors
+// more than that. When all are taken by loops, its monitor takes them away in
+// the middle of system calls, which makes short connections dearer. And when all
+// wait in system calls, as the reader of eBPF events does as well, nobody but the
+// monitor looks at timers and at the network, every 10 ms.
 func eventLoops(configured int) int {
 	loops := configured
 	if loops == 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+1))
+		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
 	}
 	return loops
 }
