@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package redundant
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// end is one end of a stream with its owner.
+type end struct {
+	*os.File // what the owner reads and writes
+	hub      *Hub
+	stream   *Stream
+	aborted  chan error
+	once     sync.Once
+}
+
+// owner ends with the test, as all streams do.
+func owner(t *testing.T, h *Hub, key Key) *end {
+	t.Helper()
+	s, isNew, _, err := h.Find(key)
+	if err != nil || !isNew {
+		t.Fatalf("find: %t, %v", isNew, err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &end{File: os.NewFile(uintptr(pair[0]), "owner"), hub: h, stream: s, aborted: make(chan error, 1)}
+	s.Start(pair[1], func(err error) { e.aborted <- err; e.let(err) })
+	t.Cleanup(func() { e.let(errGivenUp) })
+	return e
+}
+
+// let closes the owner's end.
+func (e *end) let(err error) {
+	e.once.Do(func() {
+		e.File.Close()
+		e.stream.Release(err)
+	})
+}
+
+func (e *end) shut(t *testing.T) {
+	t.Helper()
+	raw, err := e.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newHub(t *testing.T, c Config) *Hub {
+	h := NewHub(c)
+	t.Cleanup(h.Close)
+	return h
+}
+
+func streams(t *testing.T, c Config) (a, b *end) {
+	t.Helper()
+	key := Key{"test", NewID()}
+	ha, hb := newHub(t, c), newHub(t, c)
+	return owner(t, ha, key), owner(t, hb, key)
+}
+
+// sockets are the two ends of a TCP connection.
+func sockets(t *testing.T) (a, b int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return descriptor(t, dialled), descriptor(t, accepted)
+}
+
+func descriptor(t *testing.T, c net.Conn) (fd int) {
+	t.Helper()
+	defer c.Close()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := raw.Control(func(d uintptr) { fd, err = unix.FcntlInt(d, unix.F_DUPFD_CLOEXEC, 0) }); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	return fd
+}
+
+// join adds a leg; nil when the stream has ended at either end.
+func join(t *testing.T, a, b *Stream) (la, lb *Leg) {
+	t.Helper()
+	fa, fb := sockets(t)
+	la, ea := a.Join(fa, LegOptions{})
+	lb, eb := b.Join(fb, LegOptions{})
+	if ea != nil {
+		unix.Close(fa)
+	}
+	if eb != nil {
+		unix.Close(fb)
+	}
+	return la, lb
+}
+
+var errCut = errors.New("cut")
+
+func await(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s does not come", what)
+	}
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	source := rand.NewChaCha8([32]byte{byte(n)})
+	_, _ = source.Read(b)
+	return b
+}
+
+// converse sends up and down at the same time and checks what arrives.
+func converse(t *testing.T, a, b *end, up, down []byte) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, x := range []struct {
+		end          *end
+		sends, wants []byte
+	}{{a, up, down}, {b, down, up}} {
+		wg.Go(func() {
+			var writing sync.WaitGroup
+			writing.Go(func() {
+				if _, err := x.end.Write(x.sends); err != nil {
+					t.Error(err)
+				}
+				x.end.shut(t)
+			})
+			got, err := io.ReadAll(x.end)
+			if err != nil || sha256.Sum256(got) != sha256.Sum256(x.wants) {
+				t.Errorf("%d of %d bytes arrived, or others: %v", len(got), len(x.wants), err)
+			}
+			writing.Wait()
+			x.end.let(nil)
+		})
+	}
+	wg.Wait()
+	for _, e := range []*end{a, b} {
+		await(t, "the end of the stream", e.stream.Done())
+		e.hub.Close()
+		if n := e.hub.Stats(); n != (Stats{}) {
+			t.Errorf("left behind: %+v", n)
+		}
+		select {
+		case err := <-e.aborted:
+			t.Errorf("aborted: %v", err)
+		default:
+		}
+	}
+}
+
+// Legs are cut at either end and join at any time.
+func TestCuts(t *testing.T) {
+	a, b := streams(t, Config{})
+	over := make(chan struct{})
+	var chaos sync.WaitGroup
+	chaos.Go(func() {
+		type both struct{ a, b *Leg }
+		var legs []both
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			case <-a.stream.Done():
+				return
+			case <-b.stream.Done():
+				return
+			case <-time.After(time.Duration(rand.IntN(8)) * time.Millisecond):
+			}
+			if len(legs) == 3 || len(legs) > 0 && rand.IntN(2) == 0 {
+				l := legs[0]
+				legs = legs[1:]
+				if rand.IntN(2) == 0 && l.a != nil {
+					l.a.close(errCut)
+				} else if l.b != nil {
+					l.b.close(errCut)
+				}
+			} else {
+				la, lb := join(t, a.stream, b.stream)
+				legs = append(legs, both{la, lb})
+			}
+		}
+	})
+	// The end that is left tells late legs what it knows.
+	converseLate(t, a, b, random(3<<20), random(1<<20))
+	close(over)
+	chaos.Wait()
+}
+
+// converseLate is converse when the last legs may be cut before one end knows.
+func converseLate(t *testing.T, a, b *end, up, down []byte) {
+	t.Helper()
+	stop := make(chan struct{})
+	var late sync.WaitGroup
+	late.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			for _, e := range [][2]*end{{a, b}, {b, a}} {
+				select {
+				case <-e[0].stream.Done():
+					lateLeg(t, e[0], e[1])
+				default:
+				}
+			}
+		}
+	})
+	defer late.Wait()
+	defer close(stop)
+	converse(t, a, b, up, down)
+}
+
+// lateLeg has a leg of one end meet the last words of the other, if that is gone.
+func lateLeg(t *testing.T, over, other *end) {
+	_, isNew, last, err := over.hub.Find(over.stream.key)
+	if !errors.Is(err, ErrEnded) {
+		if isNew {
+			t.Error("the stream has begun again")
+		}
+		return
+	}
+	fa, fb := sockets(t)
+	if _, err := other.stream.Join(fb, LegOptions{}); err != nil {
+		unix.Close(fb)
+	}
+	_, _ = unix.Write(fa, last)
+	_ = unix.Shutdown(fa, unix.SHUT_WR)
+	for b := make([]byte, 100); ; {
+		if n, err := unix.Read(fa, b); n <= 0 && err != unix.EINTR {
+			break
+		}
+	}
+	unix.Close(fa)
+}
+
+func TestHalfClose(t *testing.T) {
+	a, b := streams(t, Config{})
+	join(t, a.stream, b.stream)
+	a.shut(t)
+	if got, err := io.ReadAll(b); err != nil || len(got) > 0 {
+		t.Fatalf("%q, %v", got, err)
+	}
+	// The way back is open.
+	if _, err := b.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	b.shut(t)
+	b.let(nil)
+	if got, err := io.ReadAll(a); err != nil || !bytes.Equal(got, []byte("late")) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	a.let(nil)
+	await(t, "the end", a.stream.Done())
+	await(t, "the end", b.stream.Done())
+}
+
+// Nobody reads at either end: what is under way is bounded, and goes on.
+func TestBackpressure(t *testing.T) {
+	a, b := streams(t, Config{Memory: 1 << 19})
+	join(t, a.stream, b.stream)
+	read := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, e := range []*end{a, b} {
+		wg.Go(func() {
+			var writing sync.WaitGroup
+			writing.Go(func() {
+				if _, err := e.Write(random(2 << 20)); err != nil {
+					t.Error(err)
+				}
+				e.shut(t)
+			})
+			<-read
+			got, err := io.ReadAll(e)
+			if err != nil || !bytes.Equal(got, random(2<<20)) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			writing.Wait()
+			e.let(nil)
+		})
+	}
+	for h := a.hub; h.Stats().Memory < 1<<17; {
+		time.Sleep(time.Millisecond)
+	}
+	close(read)
+	wg.Wait()
+}
+
+// A leg that nothing gets through, and whose buffers are full, holds up nothing.
+func TestStuckLeg(t *testing.T) {
+	a, b := streams(t, Config{})
+	stuck, mute := sockets(t)
+	defer unix.Close(mute)
+	leg, err := a.stream.Join(stuck, LegOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	join(t, a.stream, b.stream)
+	go func() {
+		<-a.stream.Done()
+		leg.close(errCut)
+	}()
+	converse(t, a, b, random(4<<20), random(1000))
+}
+
+func TestReset(t *testing.T) {
+	a, b := streams(t, Config{})
+	join(t, a.stream, b.stream)
+	join(t, a.stream, b.stream)
+	if _, err := a.Write([]byte("half of")); err != nil {
+		t.Fatal(err)
+	}
+	a.let(errors.New("enough"))
+	if err := <-b.aborted; !errors.Is(err, ErrReset) {
+		t.Fatal(err)
+	}
+	a.hub.Close()
+	if _, _, _, err := a.hub.Find(a.stream.key); !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	for b.hub.Stats().Streams > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	_, _, last, err := b.hub.Find(b.stream.key)
+	if !errors.Is(err, ErrEnded) || !bytes.Equal(last, Header{Kind: Reset}.AppendTo(nil)) {
+		t.Fatalf("% x, %v", last, err)
+	}
+}
+
+func TestBounds(t *testing.T) {
+	a, b := streams(t, Config{MaxLegs: 1, Linger: 20 * time.Millisecond})
+	// Without a leg neither lives for long.
+	for _, e := range []*end{a, b} {
+		if err := <-e.aborted; !errors.Is(err, ErrNoLeg) {
+			t.Fatal(err)
+		}
+		if _, err := e.stream.Join(-1, LegOptions{}); !errors.Is(err, ErrEnded) {
+			t.Fatal(err)
+		}
+	}
+	a, b = streams(t, Config{MaxLegs: 1})
+	join(t, a.stream, b.stream)
+	if _, err := a.stream.Join(-1, LegOptions{}); !errors.Is(err, ErrLegs) {
+		t.Fatal(err)
+	}
+	b.hub.Close()
+	if err := <-b.aborted; !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+	if err := <-a.aborted; !errors.Is(err, ErrReset) {
+		t.Fatal(err)
+	}
+}
+
+// What comes before the first frame is heard, however it is cut up.
+func TestHear(t *testing.T) {
+	a, b := streams(t, Config{})
+	fa, fb := sockets(t)
+	hear := func(in []byte) (int, error) {
+		if len(in) < 5 {
+			return 0, ErrShort
+		}
+		if string(in[:5]) != "hello" {
+			return 0, errors.New("not a leg")
+		}
+		return 5, nil
+	}
+	leg, err := a.stream.Join(fa, LegOptions{Hear: hear})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Write(fb, []byte("hel")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.stream.Join(fb, LegOptions{Say: []byte("lo")}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the greeting", leg.Heard())
+	converse(t, a, b, []byte("up"), []byte("down"))
+}
+
+// FuzzLeg: whatever a peer sends ends the leg or the stream, and no more.
+func FuzzLeg(f *testing.F) {
+	f.Add(append(Header{Data, 2, 0}.AppendTo(nil), "abc"...))
+	f.Add(Header{Fin, 0, 0}.AppendTo(Header{Ack, 0, 1}.AppendTo(nil)))
+	f.Add(Header{Reset, 0, 0}.AppendTo(nil))
+	h := NewHub(Config{})
+	f.Cleanup(h.Close)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		e := owner(t, h, Key{"fuzz", NewID()})
+		defer e.let(errGivenUp)
+		fa, fb := sockets(t)
+		leg, err := e.stream.Join(fa, LegOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = unix.Write(fb, in)
+		unix.Close(fb)
+		await(t, "the end of the leg", leg.Gone())
+	})
+}
