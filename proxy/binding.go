@@ -20,6 +20,8 @@ type binding struct {
 	mptcp    bool
 	reason   mptcp.FallbackReason
 	listener atomic.Pointer[Listener]
+	// inherited from another process, and not watched yet
+	inherited bool
 }
 
 // bindingKey tells whether a socket can be kept across a reload.
@@ -156,15 +158,15 @@ func open(addr netip.AddrPort, l *Listener, rivals []*binding) (*binding, error)
 func (s *Server) replace(wanted map[bindingKey]*Listener, opened map[bindingKey]*binding) {
 	for key, b := range opened {
 		s.bindings[key] = b
-		s.everyWorker(func(w *worker) {
-			if err := w.watch(b); err != nil {
-				s.log.Error("cannot watch listener", "listener", wanted[key].Name, "err", err)
-			}
-		})
+		s.watch(b)
 	}
 	for key, b := range s.bindings {
 		if l := wanted[key]; l != nil {
 			b.listener.Store(l)
+			if b.inherited {
+				b.inherited = false
+				s.watch(b)
+			}
 			continue
 		}
 		s.retire(b)
@@ -172,9 +174,22 @@ func (s *Server) replace(wanted map[bindingKey]*Listener, opened map[bindingKey]
 	}
 }
 
+// watch has all workers accept on b.
+func (s *Server) watch(b *binding) {
+	s.everyWorker(func(w *worker) {
+		if err := w.watch(b); err != nil {
+			s.log.Error("cannot watch listener", "listener", b.listener.Load().Name, "err", err)
+		}
+	})
+}
+
 // retire stops accepting on b and closes it, right after the connections that
 // wait in it have been accepted.
 func (s *Server) retire(b *binding) {
+	if b.inherited {
+		unix.Close(b.fd) // the other process accepts them
+		return
+	}
 	s.everyWorker(func(w *worker) { w.unwatch(b) })
 	closed := make(chan struct{})
 	w := s.workers[0]
