@@ -31,6 +31,7 @@ type Exchange struct {
 	dialer *Dialer
 	target netip.AddrPort // not valid for Info alone
 	extras Extras
+	leg    *wire.Redundancy // instead of a target
 
 	attempts int
 	shown    []byte // the cookie of the present attempt
@@ -61,7 +62,9 @@ func (x *Exchange) AppendRequest(dst []byte, now time.Time) []byte {
 		x.shown = nil
 	}
 	m := wire.Message{Cookie: x.shown}
-	if x.target.IsValid() {
+	if x.leg != nil {
+		m.Private = []wire.Private{x.leg.Private()}
+	} else if x.target.IsValid() {
 		m.Info, m.Private = x.asked.Supported, x.asked.Private
 		m.Connect = connectTo(x.target, x.asked.Options)
 	} else {

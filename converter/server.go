@@ -31,6 +31,9 @@ type ServerConfig struct {
 	// PrivateTypes are the TLVs for private use that the caller understands.
 	// All others are refused.
 	PrivateTypes []wire.Type
+	// Redundancy understands wire.TypeRedundancy, with which connections become
+	// legs of a stream.
+	Redundancy bool
 }
 
 // Server is the converter's side of the protocol.
@@ -41,6 +44,7 @@ type Server struct {
 	copied        []uint8
 	hideSYNACK    bool
 	private       []wire.Type
+	redundancy    bool
 }
 
 // NewServer returns a Server for c.
@@ -52,6 +56,7 @@ func NewServer(c ServerConfig) *Server {
 		copied:        slices.Clone(c.Copied),
 		hideSYNACK:    c.HideSYNACK,
 		private:       slices.Clone(c.PrivateTypes),
+		redundancy:    c.Redundancy,
 	}
 	for _, k := range c.Supported {
 		if mayAnnounce(k) && !slices.Contains(s.supported, k) {
@@ -69,6 +74,9 @@ type Request struct {
 	// else: send Answer, then close.
 	Info   bool
 	Answer []byte
+	// Leg is set when the connection is to be a leg of a stream, and nothing
+	// else is: see Accept.
+	Leg *wire.Redundancy
 	// Supported says that the client asks it along with the connection; hand
 	// it to Success.
 	Supported bool
@@ -132,7 +140,9 @@ func (s *Server) check(client netip.Addr, m *wire.Message, unknown *wire.ParseEr
 	if err := s.checkTypes(m, unknown); err != nil {
 		return err
 	}
-	if !m.Info && m.Connect == nil {
+	if leg, err := s.takeRedundancy(m); err != nil {
+		return err
+	} else if leg == nil && !m.Info && m.Connect == nil {
 		return refuse(&wire.Error{Code: wire.MalformedMessage}, errNoRequest)
 	}
 	if c := m.Connect; c != nil {
@@ -157,7 +167,7 @@ func (s *Server) checkTypes(m *wire.Message, unknown *wire.ParseError) error {
 		types = append(types, byte(wire.TypeSupported))
 	}
 	for _, p := range m.Private {
-		if !slices.Contains(s.private, p.Type) {
+		if !slices.Contains(s.private, p.Type) && !(s.redundancy && p.Type == wire.TypeRedundancy) {
 			types = append(types, byte(p.Type))
 		}
 	}
@@ -182,6 +192,9 @@ func (s *Server) checkCookie(client netip.Addr, cookie []byte, now time.Time) er
 func (s *Server) request(m *wire.Message) (Request, error) {
 	req := Request{Private: m.Private}
 	if m.Connect == nil {
+		if req.Leg, _ = s.takeRedundancy(m); req.Leg != nil {
+			return req, nil
+		}
 		req.Info = true
 		req.Answer = encode(nil, &wire.Message{Supported: s.supported})
 		return req, nil

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package converter
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tandem-gateway/tandem/converter/wire"
+)
+
+var errNotAlone = errors.New("redundancy comes with a request")
+
+// takeRedundancy finds the TLV that makes the connection a leg of a stream. It
+// stands beside a cookie only: requests are what the stream carries.
+func (s *Server) takeRedundancy(m *wire.Message) (leg *wire.Redundancy, err error) {
+	if !s.redundancy {
+		return nil, nil
+	}
+	for _, p := range m.Private {
+		if p.Type != wire.TypeRedundancy {
+			continue
+		}
+		r, err := wire.ParseRedundancy(p.Body)
+		var pe *wire.ParseError
+		switch {
+		case errors.As(err, &pe):
+			return nil, refuse(&wire.Error{Code: pe.Code, Value: pe.Value}, err)
+		case m.Connect != nil || m.Info || len(m.Private) > 1:
+			return nil, refuse(&wire.Error{Code: wire.MalformedMessage}, errNotAlone)
+		}
+		return &r, nil
+	}
+	return nil, nil
+}
+
+// Accept appends the message that answers a leg, before the first frame.
+func (s *Server) Accept(dst []byte, leg *wire.Redundancy) []byte {
+	return encode(dst, &wire.Message{Private: []wire.Private{leg.Private()}})
+}
+
+// Trusting is a Server like s that asks nobody for a cookie: for what comes
+// through legs, each of which has shown one.
+func (s *Server) Trusting() *Server {
+	t := *s
+	t.cookies, t.redundancy = nil, false
+	return &t
+}
+
+// Join begins the request to make a connection a leg of a stream. Frames may
+// follow it at once; the answer is for Answer.Accepted to judge.
+func (d *Dialer) Join(leg wire.Redundancy) *Exchange {
+	return &Exchange{dialer: d, leg: &leg}
+}
+
+// Accepted is nil when an answer is that of a converter that knows legs.
+func (a *Answer) Accepted(leg wire.Redundancy) error {
+	for _, p := range a.Private {
+		if r, err := wire.ParseRedundancy(p.Body); p.Type == wire.TypeRedundancy && err == nil && r == leg {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it takes a leg for something else", ErrIncompatible)
+}
