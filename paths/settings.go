@@ -70,13 +70,7 @@ func (s *settings) exchange() error {
 	var left before
 	// What cannot be read was cut off before anything was changed.
 	if json.Unmarshal(old, &left) == nil {
-		if left.PathManager != "" {
-			_, err = mptcp.SetPathManager(left.PathManager)
-		}
-		if left.CloseTimeout != "" && err == nil {
-			_, err = mptcp.SysctlCloseTimeout.Set(left.CloseTimeout)
-		}
-		if err != nil {
+		if err := left.putBack(); err != nil {
 			return err
 		}
 	}
