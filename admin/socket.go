@@ -34,7 +34,7 @@ type SocketOptions struct {
 type Socket struct {
 	*net.UnixListener
 	path string
-	file fs.FileInfo
+	file fs.FileInfo // nil: it is another's
 }
 
 // Listen opens a socket with mode 0660, and creates its directory if there is
@@ -99,12 +99,42 @@ func (s *Socket) Close() error {
 	unlock, err := lock(filepath.Dir(s.path))
 	if err == nil {
 		defer unlock()
-		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.file) {
+		if now, err := os.Lstat(s.path); err == nil && s.file != nil && os.SameFile(now, s.file) {
 			_ = os.Remove(s.path) // the next one replaces it otherwise
 		}
 	}
 	return s.UnixListener.Close()
 }
+
+// Inherit makes a Socket of a descriptor that another process listens on at a
+// path, and that it will Leave. It belongs to the caller still.
+func Inherit(path string, fd int) (*Socket, error) {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(copied), path)
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	u, is := l.(*net.UnixListener)
+	if !is {
+		_ = l.Close()
+		return nil, fmt.Errorf("%s: %w", path, ErrNotSocket)
+	}
+	u.SetUnlinkOnClose(false)
+	s := &Socket{UnixListener: u, path: path}
+	if s.file, err = os.Lstat(path); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Leave has Close leave the file to another process.
+func (s *Socket) Leave() { s.file = nil }
 
 // vacant makes sure that nobody answers at a path.
 func vacant(path string) error {

@@ -34,8 +34,8 @@ type cgroup struct {
 
 // enterCgroup makes a cgroup below the one that this process is in, moves all
 // threads of the process into it, and removes those that instances left behind
-// which were killed.
-func enterCgroup() (*cgroup, error) {
+// which were killed. With inherited it stays in that of another instance.
+func enterCgroup(inherited bool) (*cgroup, error) {
 	parent, err := presentCgroup()
 	if err != nil {
 		return nil, err
@@ -43,6 +43,9 @@ func enterCgroup() (*cgroup, error) {
 	if m := ownName.FindStringSubmatch(filepath.Base(parent)); m != nil {
 		if m[1] == strconv.Itoa(os.Getpid()) {
 			return nil, errInside
+		}
+		if inherited {
+			return &cgroup{parent: filepath.Dir(parent), path: parent}, nil
 		}
 		// Started by another instance: be beside it, not subject to its programs.
 		parent = filepath.Dir(parent)

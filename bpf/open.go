@@ -29,6 +29,11 @@ type Options struct {
 	// Requests lets peers that connect to this process ask for something in TCP
 	// options, for Steering.Read. It has every packet from them looked at.
 	Requests bool
+	// Inherited takes over the cgroup of another instance, which has started this
+	// process in it and will Leave it. Sockets that were inherited as well belong
+	// to that cgroup, as do those which are accepted from them. Where there is no
+	// such cgroup it changes nothing.
+	Inherited bool
 }
 
 // Programs are running programs. All of its methods may be called from several
@@ -70,7 +75,7 @@ func (p *Programs) open(o Options) error {
 	loaded := p.each("load", wanted, func(c concern) error { return c.load(o) })
 	if len(loaded) > 0 {
 		var err error
-		p.cgroup, err = enterCgroup()
+		p.cgroup, err = enterCgroup(o.Inherited)
 		loaded = p.each("make a cgroup for", loaded, func(concern) error { return err })
 	}
 	p.running = p.each("attach", loaded, func(c concern) error { return c.start(p) })
@@ -155,6 +160,10 @@ func (p *Programs) Events() *Events { return p.events }
 // Steering decides which paths connections use. It is nil if not asked for, or
 // if its programs are missing.
 func (p *Programs) Steering() *Steering { return p.steering }
+
+// Leave leaves the cgroup to another instance that has inherited it: Close only
+// detaches the programs.
+func (p *Programs) Leave() { p.cgroup = nil }
 
 // Close detaches the programs, moves this process and its children back to
 // where it was before Open, and removes the cgroup. Open connections go on. A

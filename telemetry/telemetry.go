@@ -34,7 +34,9 @@ type Options struct {
 	Started time.Time
 	// Prometheus are where metrics can be scraped, at /metrics.
 	Prometheus []netip.AddrPort
-	OTLP       OTLP
+	// Listen opens the sockets for that; nil: Listen.
+	Listen func(netip.AddrPort) (net.Listener, error)
+	OTLP   OTLP
 	// Ratio is the share of connections that are traced, 0 to 1. It needs OTLP.
 	Ratio float64
 	Log   *slog.Logger // nil: slog.Default
@@ -78,7 +80,7 @@ func Start(o Options) (*Telemetry, error) {
 		o.Log.Warn("telemetry could not be delivered", "err", err)
 	}))
 	t := &Telemetry{}
-	listeners, err := listen(o.Prometheus)
+	listeners, err := o.listen()
 	if err == nil {
 		t.metrics, err = newMetrics(&o)
 	}
@@ -99,13 +101,21 @@ func Start(o Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// listen opens sockets of plain TCP: a scrape is no business of the path
+// Listen opens a socket of plain TCP: a scrape is no business of the path
 // managers, and the listeners of clients are counted apart.
-func listen(addrs []netip.AddrPort) (open []net.Listener, err error) {
+func Listen(addr netip.AddrPort) (net.Listener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
-	for _, a := range addrs {
-		l, err := c.Listen(context.Background(), "tcp", a.String())
+	return c.Listen(context.Background(), "tcp", addr.String())
+}
+
+func (o *Options) listen() (open []net.Listener, err error) {
+	listen := o.Listen
+	if listen == nil {
+		listen = Listen
+	}
+	for _, a := range o.Prometheus {
+		l, err := listen(a)
 		if err != nil {
 			return open, fmt.Errorf("prometheus: %w", err)
 		}
