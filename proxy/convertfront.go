@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // ConvertFront is the front end for clients of a Transport Converter (RFC
@@ -100,9 +101,9 @@ func (h *convertHandshake) synack(dst []byte, o Outcome) []byte {
 func convertError(err error) error {
 	var upstream *socks.ReplyError
 	switch {
-	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP), errors.Is(err, socks.ErrNotAllowed):
+	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP), errors.Is(err, socks.ErrNotAllowed), errors.Is(err, subscribers.ErrNobody):
 		return fmt.Errorf("%w: %w", converter.ErrNotAuthorized, err)
-	case errors.Is(err, policy.ErrRefused):
+	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway):
 		return fmt.Errorf("%w: %w", converter.ErrResources, err)
 	case errors.Is(err, ErrNoUpstream), isHopError(err):
 		return fmt.Errorf("%w: %w", converter.ErrUnavailable, err)

@@ -114,11 +114,11 @@ func (d *dial) resolved(addrs []netip.Addr, err error) {
 
 // permitted drops the addresses that policy denies and goes on with the rest.
 func (d *dial) permitted() {
-	if policy := d.s.listener.Destinations; policy != nil {
+	if d.s.listener.Destinations != nil || d.s.account != nil {
 		var denied error
 		allowed := d.targets[:0]
 		for _, t := range d.targets {
-			if err := policy.Check(t); err != nil {
+			if err := d.s.check(t); err != nil {
 				denied = err
 				continue
 			}

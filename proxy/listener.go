@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // Timeouts of the connections of a listener. Zero means none, which only
@@ -36,6 +37,10 @@ type Listener struct {
 	Sources      *policy.Sources
 	Destinations *policy.Destinations // nil: everywhere
 	Timeouts     Timeouts
+	// Subscribers knows whose connections are whose; nil: they are nobody's.
+	// Those that are nobody's are refused if SubscribersOnly.
+	Subscribers     *subscribers.Registry
+	SubscribersOnly bool
 	// ClientPaths and ServerPaths are how the subflows of MPTCP connections
 	// with clients and with servers or hops are managed; nil: not by us.
 	ClientPaths, ServerPaths *paths.Policy

@@ -199,6 +199,14 @@ func (s *session) asked(r *Request) {
 	s.mark(requestKnown)
 	s.user, s.host, s.server, s.command = r.User, r.Host, r.Target, r.Command
 	s.ticket.Established()
+	if s.belong(r) {
+		s.proceed(r)
+	}
+}
+
+// proceed goes on with a request once it is known whose it is.
+func (s *session) proceed(r *Request) {
+	o := s.opening
 	if o.refusal != nil {
 		s.fail(o.refusal)
 		return

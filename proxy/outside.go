@@ -47,10 +47,10 @@ func (s *session) serveOutside() {
 
 // allow is what policy has to say of a peer.
 func (s *session) allow() func(netip.AddrPort) error {
-	if s.listener.Destinations == nil {
+	if s.listener.Destinations == nil && s.account == nil {
 		return nil
 	}
-	return s.listener.Destinations.Check
+	return s.check
 }
 
 // bind waits for the peer that the client expects (RFC 1928 section 4) and

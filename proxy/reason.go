@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // Reason is why a connection was refused or failed before it was served.
@@ -63,6 +64,7 @@ func reasonOf(err error, otherwise Reason) Reason {
 	case errors.As(err, &limited):
 		return RefusedLimit + Reason(limited.Reason)
 	case is(socks.ErrAuthentication, socks.ErrMethods) && !isHopError(err),
+		is(subscribers.ErrNobody, subscribers.ErrRejected, subscribers.ErrAway),
 		errors.As(err, &refusal) && is(converter.ErrNotAuthorized):
 		return RefusedAuth
 	case refusal != nil:

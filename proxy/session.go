@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy/event"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // phase is what a session is doing.
@@ -39,6 +40,7 @@ type session struct {
 	counters   *listenerCounters
 	opening    *opening // nil from when the bytes are relayed
 	ticket     policy.Ticket
+	account    *subscribers.Account // nil: nobody's
 	prev, next *session
 	phase      phase
 	early      uint16 // bytes of the client that went with the opening of the hop: fewer than openingBuffer
@@ -138,6 +140,9 @@ func (s *session) relay(early, late []byte) {
 	w := s.worker
 	s.serve()
 	s.phase = relaying
+	if s.account != nil {
+		s.pair.Shape(s.account)
+	}
 	s.Moved(relay.Client, uint64(s.early))
 	s.pair.Start(w.loop, w.pool, s, &s.listener.Timeouts.Relay, early, late)
 	// The bytes are copied by now, and the pair may have ended already.
@@ -196,7 +201,12 @@ func (s *session) end(err error, reset bool) {
 }
 
 // Moved implements relay.Owner.
-func (s *session) Moved(end int, bytes uint64) { s.counters.traffic[end].Add(bytes) }
+func (s *session) Moved(end int, bytes uint64) {
+	s.counters.traffic[end].Add(bytes)
+	if s.account != nil {
+		s.account.Moved(end, bytes, s.worker.loop.Now())
+	}
+}
 
 // HalfClosed implements relay.Owner.
 func (s *session) HalfClosed() { s.halfClosed = s.worker.age() - s.start }
@@ -213,6 +223,9 @@ func (s *session) finished(err error, up, down uint64) {
 	w := s.worker
 	s.settle()
 	s.ticket.Release()
+	if s.account != nil {
+		s.account.Release(w.loop.Now())
+	}
 	s.forget(s.clientMPTCP, s.listener.ClientPaths)
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	if r := w.server.opts.Recorder; r != nil {

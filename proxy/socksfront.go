@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // SOCKS is the front end for SOCKS5 clients.
@@ -78,11 +79,11 @@ func socksError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP):
+	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP), errors.Is(err, subscribers.ErrNobody):
 		return socks.ErrNotAllowed
 	case errors.Is(err, converter.ErrNotAuthorized), errors.Is(err, converter.ErrMalformedTarget):
 		return socks.ErrNotAllowed
-	case errors.Is(err, policy.ErrRefused), errors.Is(err, ErrNoUpstream), isHopError(err):
+	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway), errors.Is(err, ErrNoUpstream), isHopError(err):
 		return errNoWay
 	}
 	return err

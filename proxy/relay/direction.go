@@ -35,14 +35,14 @@ const (
 	failed                 // one of the two sockets failed
 )
 
-// run moves bytes until it is blocked, has had its turn, or has ended.
+// run moves bytes until it is blocked, has read its budget, or has ended.
 // With last the other direction has ended: instead of being told the end of the
 // stream, the destination is about to be closed.
-func (d *direction) run(src, dst *event.Socket, pool *Pool, last bool) (outcome, error) {
+func (d *direction) run(src, dst *event.Socket, pool *Pool, last bool, budget int) (outcome, error) {
 	if d.shut {
 		return over, nil
 	}
-	for budget := turn; ; {
+	for {
 		if d.pending() {
 			if !dst.Writable {
 				return blocked, nil
@@ -70,7 +70,7 @@ func (d *direction) run(src, dst *event.Socket, pool *Pool, last bool) (outcome,
 		if budget <= 0 {
 			return yielded, nil
 		}
-		n, err := d.fill(src, dst, pool)
+		n, err := d.fill(src, dst, pool, budget)
 		if err != nil {
 			return failed, err
 		}
@@ -91,18 +91,19 @@ func (d *direction) rest(pool *Pool) {
 	}
 }
 
-// fill reads once, and writes at once what came by read. Errors are those of
-// the source; the destination's show up in the flush that follows.
-func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
+// fill reads once, some bytes at most, and writes at once what came by read.
+// Errors are those of the source; the destination's show up in the flush that
+// follows.
+func (d *direction) fill(src, dst *event.Socket, pool *Pool, most int) (int, error) {
 	if d.streak >= bulky {
 		if d.pipe == nil {
 			d.pipe = pool.pipe()
 		}
 		if d.pipe != nil {
-			return d.spliceIn(src)
+			return d.spliceIn(src, most)
 		}
 	}
-	want := min(int(d.chunk), pool.readLimit())
+	want := min(int(d.chunk), pool.readLimit(), most)
 	n, err := Read(src, pool.scratch[:want])
 	if n <= 0 {
 		d.eof = err == nil && n == 0
@@ -117,8 +118,8 @@ func (d *direction) fill(src, dst *event.Socket, pool *Pool) (int, error) {
 	return n, nil
 }
 
-func (d *direction) spliceIn(src *event.Socket) (int, error) {
-	n, err := splice(src.FD, d.pipe.w, int(d.chunk))
+func (d *direction) spliceIn(src *event.Socket, most int) (int, error) {
+	n, err := splice(src.FD, d.pipe.w, min(int(d.chunk), most))
 	switch {
 	case err == unix.EAGAIN:
 		// The pipe is empty, so it is the source that has nothing.

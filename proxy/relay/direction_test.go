@@ -49,7 +49,7 @@ func newBench(t *testing.T) *bench {
 // run runs the direction as if both sockets had become ready.
 func (b *bench) run() (outcome, error) {
 	b.src.Readable, b.dst.Writable = true, true
-	return b.d.run(&b.src, &b.dst, b.pool, false)
+	return b.d.run(&b.src, &b.dst, b.pool, false, turn)
 }
 
 func (b *bench) mustRun(want outcome) {
@@ -95,7 +95,7 @@ func TestNothingIsReadWithoutRoom(t *testing.T) {
 	b := newBench(t)
 	b.feed(1000)
 	b.src.Readable = true
-	if got, err := b.d.run(&b.src, &b.dst, b.pool, false); got != blocked || err != nil || !b.src.Readable {
+	if got, err := b.d.run(&b.src, &b.dst, b.pool, false, turn); got != blocked || err != nil || !b.src.Readable {
 		t.Fatalf("outcome %d, %v, readable %v; want blocked and nothing read", got, err, b.src.Readable)
 	}
 	b.mustRun(blocked)
@@ -123,7 +123,7 @@ func TestEndWaitsForHeldBytes(t *testing.T) {
 	b.d.held = b.pool.hold([]byte("held"))
 	unix.Shutdown(b.from, unix.SHUT_WR)
 	b.src.Readable = true
-	if got, _ := b.d.run(&b.src, &b.dst, b.pool, false); got != blocked || b.d.shut {
+	if got, _ := b.d.run(&b.src, &b.dst, b.pool, false, turn); got != blocked || b.d.shut {
 		t.Fatal("the end overtook bytes")
 	}
 	b.mustRun(ended)

@@ -58,7 +58,7 @@ type Pair struct {
 	dirs     [2]direction // dirs[i] moves bytes away from Ends[i]
 	last     time.Time
 	timer    event.Timer
-	done     bool
+	shaping  *shaping // nil: as fast as it can
 }
 
 // Start begins to relay between the two Ends, which are registered on loop
@@ -94,7 +94,7 @@ func (p *Pair) Last() time.Time { return p.last }
 
 // Ready implements event.Handler.
 func (p *Pair) Ready(*event.Socket) {
-	if p.done {
+	if p.ended() {
 		return
 	}
 	now := p.loop.Now()
@@ -105,7 +105,7 @@ func (p *Pair) Ready(*event.Socket) {
 	for i := range p.dirs {
 		src, dst := &p.Ends[i], &p.Ends[1-i]
 		before := p.dirs[i].moved
-		result, err := p.dirs[i].run(src, dst, p.pool, p.dirs[1-i].shut)
+		result, err := p.dirs[i].run(src, dst, p.pool, p.dirs[1-i].shut, p.budget(i, now))
 		if n := p.dirs[i].moved - before; n > 0 {
 			p.owner.Moved(i, n)
 		}
@@ -114,7 +114,7 @@ func (p *Pair) Ready(*event.Socket) {
 		}
 		switch result {
 		case yielded:
-			p.loop.Again(src)
+			p.yield(i, now)
 			continue
 		case ended:
 			if p.dirs[1-i].shut {
@@ -149,7 +149,7 @@ const pause = 100 * time.Millisecond
 
 // Abort ends the pair at once, with a reset on both legs.
 func (p *Pair) Abort(err error) {
-	if !p.done {
+	if !p.ended() {
 		p.finish(err, true)
 	}
 }
@@ -179,9 +179,12 @@ func (p *Pair) expired() {
 	p.finish(reason, true)
 }
 
+// ended reports whether the sockets are closed, which they are together.
+func (p *Pair) ended() bool { return p.Ends[Client].FD < 0 }
+
 func (p *Pair) finish(err error, reset bool) {
-	p.done = true
 	p.loop.Disarm(&p.timer)
+	p.unshape()
 	for i := range p.dirs {
 		p.dirs[i].drop(p.pool)
 	}
