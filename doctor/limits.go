@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const groupLimits = "limits"
+
+func limitRows(n *Needs) []Row { return []Row{filesRow(n), conntrackRow(n), clockRow(n)} }
+
+// What connections and everything else take of descriptors.
+const perConnection, otherFiles = 2, 100
+
+func filesRow(n *Needs) Row {
+	const check = "open files"
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return unknown(groupLimits, check, "how many connections there can be", err)
+	}
+	room := (max(limit.Max, otherFiles) - otherFiles) / perConnection
+	r := good(groupLimits, check, "%d, enough for %d connections", limit.Max, room)
+	if needed := uint64(n.Connections); room < needed {
+		files := needed*perConnection + otherFiles
+		r.Verdict = Warning
+		r.Lost = fmt.Sprintf("of the %d connections that are allowed, only %d can be; a unit needs LimitNOFILE=%d", needed, room, files)
+		r.Mend = fmt.Sprintf("ulimit -n %d", files)
+	}
+	return r
+}
+
+// Conntrack is said to be nearly full at four fifths.
+const fullNumerator, fullDenominator = 4, 5
+
+func conntrackRow(n *Needs) Row {
+	const check, most, now = "conntrack table", "net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_count"
+	const lost = "new connections of everybody on this machine are dropped when it is full"
+	limit, err := sysctlNumber(most)
+	if errors.Is(err, fs.ErrNotExist) {
+		return good(groupLimits, check, "not in use")
+	}
+	var used int
+	if err == nil {
+		used, err = sysctlNumber(now)
+	}
+	if err != nil {
+		return unknown(groupLimits, check, lost, err)
+	}
+	r := good(groupLimits, check, "%d of %d entries", used, limit)
+	// Both legs of a connection have an entry.
+	wanted := max(2*n.Connections, 2*used)
+	if used*fullDenominator > limit*fullNumerator || 2*n.Connections > limit {
+		r.Verdict, r.Lost = Warning, lost
+		r.Mend = fmt.Sprintf("sysctl -w %s=%d", most, wanted)
+	}
+	return r
+}
+
+// plausible is a time before which no clock is right.
+var plausible = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// unsynchronised is STA_UNSYNC of linux/timex.h.
+const unsynchronised = 0x40
+
+func clockRow(n *Needs) Row {
+	const check = "clock"
+	var t unix.Timex
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return unknown(groupLimits, check, n.Clock, err)
+	}
+	now := time.Now()
+	r := good(groupLimits, check, "%s, synchronised", now.UTC().Format(time.RFC3339))
+	switch {
+	case now.Before(plausible):
+		r.Verdict, r.Found = severity(n.Clock != ""), "years late: "+now.UTC().Format(time.RFC3339)
+	case t.Status&unsynchronised != 0:
+		r.Verdict, r.Found = Warning, now.UTC().Format(time.RFC3339)+", not synchronised"
+	default:
+		return r
+	}
+	r.Lost = "logs and records may have wrong times"
+	if n.Clock != "" {
+		r.Lost = n.Clock
+	}
+	r.Mend = "timedatectl set-ntp true"
+	return r
+}
