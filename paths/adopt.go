@@ -17,7 +17,7 @@ func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
 		return // plain TCP
 	}
 	p = p.withDefaults()
-	e.do(func() { e.adopt(token, p, initiator, time.Now()) })
+	e.do(func() { e.adopt(token, p, initiator, e.o.now()) })
 }
 
 // Forget ends what Adopt began. Say it before the connection is closed, or its
@@ -40,7 +40,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	}
 	if !c.known() {
 		e.unknown = append(e.unknown, c)
-		e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+		e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
 	}
 	for _, s := range slices.Backward(slices.Clone(c.Subflows)) {
 		if i := c.byHandle(s.handle); i >= 0 {
@@ -118,6 +118,7 @@ func (e *Engine) service(c *conn, now time.Time) {
 		return
 	}
 	e.serviceSubflows(c, now)
+	e.vanished(c, now)
 	if e.takeWakes(c, now) {
 		e.due(c, now)
 	}
@@ -146,7 +147,7 @@ func (e *Engine) serviceSubflows(c *conn, now time.Time) {
 			// Its port is needed to give it up, and only the kernel knows that.
 			s.overdue = true
 			e.gap = true
-			e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+			e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
 		}
 	}
 }

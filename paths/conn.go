@@ -183,6 +183,8 @@ func (c *conn) deadline() time.Time {
 	}
 	for i := range c.Subflows {
 		switch s := &c.Subflows[i]; {
+		case !s.missed.IsZero():
+			earlier(s.missed.Add(tellWithin))
 		case s.State == Waiting && !c.over && !c.queued:
 			earlier(s.due)
 		case s.State == Opening && !s.overdue:

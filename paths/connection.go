@@ -83,6 +83,7 @@ type Subflow struct {
 	Received uint64        // bytes
 
 	handle  uint64    // tells subflows apart, in actions
+	missed  time.Time // since when the kernel does not have it, though no event told; zero is never
 	due     time.Time // of the attempt, for Waiting
 	overdue bool      // it takes too long, for Opening
 	device  int       // that it is bound to

@@ -32,6 +32,8 @@ const (
 	readEvery   = 50 * time.Millisecond
 	repairEvery = 100 * time.Millisecond
 	watchEvery  = 20 * time.Millisecond
+	// tellWithin is how much later than the end of a subflow its event may come.
+	tellWithin = 100 * time.Millisecond
 	// pollEvery is how often bytes are counted where eBPF does not tell.
 	pollEvery = 250 * time.Millisecond
 	// endpointsFor is how long endpoints of the in-kernel path manager, whose
@@ -74,6 +76,8 @@ type Options struct {
 	// Buffer is how many bytes of netlink events the kernel keeps; 0 is 4 MiB,
 	// of memory that is used only when it is needed.
 	Buffer int
+
+	now func() time.Time // nil is time.Now
 }
 
 // Engine keeps the subflows of connections as their managers want them. Its
@@ -134,6 +138,9 @@ func New(o Options) (*Engine, error) {
 	o.Buffer = cmp.Or(o.Buffer, 4<<20)
 	o.StallAfter = cmp.Or(o.StallAfter, DefaultStallAfter)
 	o.OpensPerSecond = cmp.Or(o.OpensPerSecond, DefaultAllOpens)
+	if o.now == nil {
+		o.now = time.Now
+	}
 	e := &Engine{
 		o: o, log: o.Log,
 		done: make(chan struct{}), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),

@@ -90,7 +90,7 @@ func (e *Engine) listenToAll() {
 	e.listens = true
 	e.listen(pm.Established{}, pm.Announced{}, pm.Removed{}, pm.SubflowPriority{})
 	e.gap = true // it may be one that events told of before
-	e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+	e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
 }
 
 // seen is what an event tells of a subflow.
@@ -131,7 +131,7 @@ func (s *Subflow) see(k sockdiag.Subflow) {
 
 // kernelEvent takes an event of the eBPF programs.
 func (e *Engine) kernelEvent(ev *bpf.Event) {
-	now := time.Now()
+	now := e.o.now()
 	e.counters.Events++
 	s := seen{
 		token: ev.Token, local: ev.Local, remote: ev.Remote, id: ev.Subflow, localID: uint8(max(ev.LocalID, 0)),
@@ -175,7 +175,7 @@ func causeOf(r bpf.Reason) Cause {
 // netlinkEvent takes an event of the path manager family. Where there is eBPF
 // it is the source for all that both tell.
 func (e *Engine) netlinkEvent(ev pm.Event) {
-	now := time.Now()
+	now := e.o.now()
 	e.counters.Events++
 	only := e.o.Events == nil
 	switch ev := ev.(type) {
@@ -257,5 +257,5 @@ func (e *Engine) lostEvents(n uint64) {
 	e.counters.Gaps++
 	e.counters.LostEvents += n
 	e.gap = true
-	e.repairAt = soon(e.repairAt, e.lastRepair, repairEvery)
+	e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
 }

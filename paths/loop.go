@@ -31,10 +31,10 @@ func (e *Engine) run(ctx context.Context) {
 			e.netlinkEvent(ev)
 			e.drain()
 		case <-e.changed:
-			e.readAt = soon(e.readAt, e.lastRead, readEvery)
+			e.readAt = e.soon(e.readAt, e.lastRead, readEvery)
 		case <-timer.C:
 		}
-		timer.Reset(time.Until(e.advance(time.Now())))
+		timer.Reset(e.advance(e.o.now()).Sub(e.o.now()))
 	}
 }
 
@@ -54,11 +54,11 @@ func (e *Engine) drain() {
 
 // soon is when something costly is to be done that may have been asked for
 // already, and was done last at a time.
-func soon(asked, last time.Time, every time.Duration) time.Time {
+func (e *Engine) soon(asked, last time.Time, every time.Duration) time.Time {
 	if !asked.IsZero() {
 		return asked
 	}
-	next := time.Now().Add(every / 5)
+	next := e.o.now().Add(every / 5)
 	if earliest := last.Add(every); next.Before(earliest) {
 		return earliest
 	}
@@ -71,7 +71,7 @@ func (e *Engine) advance(now time.Time) time.Time {
 	if due(e.readAt) {
 		e.readAt = time.Time{}
 		e.networkChanged(now)
-		e.lastRead = time.Now()
+		e.lastRead = e.o.now()
 	}
 	if due(e.auditAt) {
 		e.auditAt, e.gap, e.repairAt = time.Time{}, true, now
@@ -82,7 +82,7 @@ func (e *Engine) advance(now time.Time) time.Time {
 	if due(e.repairAt) {
 		e.repairAt = time.Time{}
 		e.repair(now)
-		e.lastRepair = time.Now()
+		e.lastRepair = e.o.now()
 	}
 	for len(e.timers) > 0 && due(e.timers[0].next) {
 		e.service(e.timers[0], now)
@@ -91,7 +91,7 @@ func (e *Engine) advance(now time.Time) time.Time {
 	if due(e.watchAt) {
 		e.watchAt = time.Time{}
 		e.putWatches()
-		e.lastWatch = time.Now()
+		e.lastWatch = e.o.now()
 	}
 	next := now.Add(time.Hour)
 	for _, t := range []time.Time{e.readAt, e.repairAt, e.auditAt, e.watchAt, idle} {

@@ -80,7 +80,7 @@ func (e *Engine) perform(c *conn, a Action, now time.Time) {
 			return
 		}
 		e.watches = append(e.watches, bpf.Watch{Token: c.Token, Bytes: a.Bytes})
-		e.watchAt = soon(e.watchAt, e.lastWatch, watchEvery)
+		e.watchAt = e.soon(e.watchAt, e.lastWatch, watchEvery)
 	}
 }
 
@@ -334,7 +334,7 @@ func (e *Engine) putWatches() {
 	for _, w := range watches {
 		// The bytes may have come before eBPF looked, and no more of them.
 		if c := e.conns[w.Token]; c != nil {
-			c.wakes = append(c.wakes, time.Now())
+			c.wakes = append(c.wakes, e.o.now())
 			e.schedule(c)
 		}
 	}

@@ -108,11 +108,37 @@ func (e *Engine) dropVanished(c *conn, sockets []sockdiag.Subflow, now time.Time
 		i := c.byHandle(s.handle)
 		switch {
 		case i < 0:
-		case s.State == Established && !alive(s):
-			e.counters.Repaired++
-			e.lose(c, i, Vanished, 0, now)
+		case s.State == Established && alive(s):
+			c.Subflows[i].missed = time.Time{}
+		case s.State == Established:
+			c.Subflows[i].miss(now)
 		case s.State == Opening:
 			e.checkOpening(c, i, sockets, now)
+		}
+	}
+}
+
+// miss notes that the kernel does not have a subflow any more. The event about
+// its end may still be on its way, netlink's comes after the socket has gone,
+// and knows more: it is waited for.
+func (s *Subflow) miss(now time.Time) {
+	if s.missed.IsZero() {
+		s.missed = now
+	}
+}
+
+// vanished ends the subflows that are missed for too long.
+func (e *Engine) vanished(c *conn, now time.Time) {
+	for _, s := range slices.Clone(c.Subflows) {
+		i := c.byHandle(s.handle)
+		if i < 0 || s.missed.IsZero() || now.Before(s.missed.Add(tellWithin)) {
+			continue
+		}
+		e.counters.Repaired++
+		if s.State == Established {
+			e.lose(c, i, Vanished, 0, now)
+		} else {
+			e.notOpened(c, i, Vanished, 0, now)
 		}
 	}
 }
@@ -126,8 +152,7 @@ func (e *Engine) checkOpening(c *conn, i int, sockets []sockdiag.Subflow, now ti
 	case k < 0:
 		// The kernel may have just been told to open it, or it stands by now.
 		if s.overdue || now.Sub(s.Since) > repairEvery {
-			e.counters.Repaired++
-			e.notOpened(c, i, Vanished, 0, now)
+			c.Subflows[i].miss(now)
 		}
 	case s.overdue:
 		// The event about its end finds nothing any more.
