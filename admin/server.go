@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ const (
 type Options struct {
 	Gateway Gateway
 	Paths   PathSource   // nil: nobody knows subflows
+	Page    http.Handler // of GET /, and of /page/ what it needs; nil: none
 	Log     *slog.Logger // nil: slog.Default
 }
 
@@ -40,8 +42,11 @@ type Options struct {
 type Server struct {
 	o    Options
 	mux  *http.ServeMux
-	http http.Server
+	http *http.Server
 	busy chan struct{} // one for each request being answered
+
+	mu     sync.Mutex
+	remote []*http.Server // those that serve TCP
 
 	closing context.Context // ends with Close: answers without an end do too
 	close   context.CancelFunc
@@ -57,18 +62,27 @@ func NewServer(o Options) *Server {
 	for _, r := range routes {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handler(r))
 	}
+	if o.Page != nil {
+		s.mux.Handle("GET /{$}", o.Page)
+		s.mux.Handle("GET /page/", o.Page)
+	}
 	s.mux.HandleFunc("/", s.unknown)
-	s.http = http.Server{
-		Handler:           s.mux,
+	s.http = s.newHTTP(s.mux)
+	return s
+}
+
+// newHTTP returns what serves a listener.
+func (s *Server) newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      writePatience,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ConnContext:       withPeer,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
 	}
-	return s
 }
 
 // Serve answers on l, which it closes in the end, until Close.
@@ -82,11 +96,17 @@ func (s *Server) Serve(l net.Listener) error {
 // Close stops to serve. Requests that are being answered may go on until ctx
 // ends.
 func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
 	s.close()
-	if err := s.http.Shutdown(ctx); err != nil {
-		return s.http.Close()
+	servers := append([]*http.Server{s.http}, s.remote...)
+	s.mu.Unlock()
+	var failed []error
+	for _, h := range servers {
+		if h.Shutdown(ctx) != nil {
+			failed = append(failed, h.Close())
+		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // ServeHTTP implements http.Handler.
@@ -123,8 +143,11 @@ func (s *Server) handler(rt route) http.HandlerFunc {
 // note logs that somebody has changed something, or has tried to.
 func (s *Server) note(r *http.Request, err error) {
 	attrs := []slog.Attr{slog.String("request", r.Method+" "+r.URL.RequestURI())}
-	if c, ok := r.Context().Value(peerKey{}).(*unix.Ucred); ok {
+	switch c := r.Context().Value(peerKey{}).(type) {
+	case *unix.Ucred:
 		attrs = append(attrs, slog.Any("uid", c.Uid), slog.Any("pid", c.Pid))
+	case remotePeer:
+		attrs = append(attrs, slog.String("by", c.who), slog.String("from", c.address))
 	}
 	var e *Error
 	if errors.As(err, &e) {
