@@ -31,8 +31,8 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), checkCommand(), hashPasswordCommand(), versionCommand())
-	root.AddCommand(statusCommand(), connectionsCommand(), pathsCommand(), kickCommand(), reloadCommand(), drainCommand(), logLevelCommand())
-	root.AddCommand(labCommand())
+	root.AddCommand(statusCommand(), connectionsCommand(), pathsCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
+	root.AddCommand(labCommand(), doctorCommand())
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)
