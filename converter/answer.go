@@ -8,18 +8,23 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // Success appends the message that precedes the server's bytes. synack are the
 // options of the server's SYN-ACK, nil when they are not known; the keys of
-// Multipath TCP in them are blanked in place.
-func (s *Server) Success(dst []byte, req *Request, synack []byte) []byte {
+// Multipath TCP in them are blanked in place. granted are the options of the
+// connection that the client gets of those that it asked for.
+func (s *Server) Success(dst []byte, req *Request, synack []byte, granted options.Set) []byte {
 	var m wire.Message
 	if len(synack) > 0 && !s.hideSYNACK {
 		m.ExtendedTCPHeader = wire.BlankMPTCPKeys(synack)
 	}
 	if req.Supported {
 		m.Supported = s.supported
+	}
+	if req.Chooses {
+		m.Private = []wire.Private{choicesTLV(granted, true)}
 	}
 	return encode(dst, &m)
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 func TestSuccess(t *testing.T) {
@@ -32,11 +33,11 @@ func TestSuccess(t *testing.T) {
 		{"both", "02 04 05 b4", true, "01 06 22 63 14 02 00 00 02 04 05 b4 15 03 00 00 03 04 08 1e 22 00 00 00"},
 	}
 	hiding := NewServer(ServerConfig{HideSYNACK: true})
-	diff(t, "message that hides", unhex(t, "01 01 22 63"), hiding.Success(nil, &Request{Target: server4}, unhex(t, mpCapable)))
+	diff(t, "message that hides", unhex(t, "01 01 22 63"), hiding.Success(nil, &Request{Target: server4}, unhex(t, mpCapable), options.Set{}))
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			req := Request{Target: server4, Supported: test.supported}
-			got := testServer(nil).Success([]byte("before"), &req, unhex(t, test.synack))
+			got := testServer(nil).Success([]byte("before"), &req, unhex(t, test.synack), options.Set{})
 			diff(t, "message", append([]byte("before"), unhex(t, test.want)...), got)
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // Many connections at once through one Dialer and one Server, while keys
@@ -52,7 +53,7 @@ func exchange(x *Exchange, s *Server, client netip.Addr, now time.Time) error {
 		if errors.As(err, &r) {
 			reply = r.Answer
 		} else {
-			reply = s.Success(nil, &req, []byte{30, 4, 0, 0})
+			reply = s.Success(nil, &req, []byte{30, 4, 0, 0}, options.Set{})
 		}
 		if _, _, err := x.Read(reply, now); !errors.Is(err, ErrRetry) {
 			return err

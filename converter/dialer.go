@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 const (
@@ -74,6 +75,9 @@ type Extras struct {
 	Private []wire.Private
 	// Supported asks what the converter supports.
 	Supported bool
+	// Choices are options of the connection to ask for. The converter must be
+	// a Tandem to understand them.
+	Choices options.Set
 }
 
 // Connect begins a request for a connection to target. The error wraps
@@ -81,6 +85,9 @@ type Extras struct {
 func (d *Dialer) Connect(target netip.AddrPort, extras Extras) (*Exchange, error) {
 	if err := checkTarget(target, d.allowLoopback); err != nil {
 		return nil, err
+	}
+	if !extras.Choices.Empty() {
+		extras.Private = append(slices.Clone(extras.Private), choicesTLV(extras.Choices, false))
 	}
 	if err := extras.check(); err != nil {
 		return nil, err

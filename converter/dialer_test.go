@@ -42,7 +42,7 @@ func converse(t testing.TB, x *Exchange, s *Server, client netip.Addr, now time.
 		case req.Info:
 			reply = req.Answer
 		default:
-			reply = s.Success(nil, &req, nil)
+			reply = s.Success(nil, &req, nil, req.Choices.Set)
 		}
 		a, n, err := x.Read(append(reply, "data"...), now)
 		if err == nil && n != len(reply) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // A request and the answer to it, as they travel at the start of the two byte
@@ -30,7 +31,7 @@ func Example() {
 		return
 	}
 	fmt.Printf("connect to %s and send %q\n", request.Target, sent[n:])
-	received := append(server.Success(nil, &request, nil), "answer of the server"...)
+	received := append(server.Success(nil, &request, nil, options.Set{}), "answer of the server"...)
 
 	_, n, err = exchange.Read(received, now)
 	fmt.Printf("connected: %q, %v\n", received[n:], err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 const (
@@ -50,6 +51,10 @@ type Answer struct {
 	Supported []uint8
 	// Private are the TLVs for private use. They and SYNACK alias the input.
 	Private []wire.Private
+	// Chosen says that the converter understands the options of Extras.Choices;
+	// Granted are those that it grants.
+	Chosen  bool
+	Granted options.Set
 }
 
 // AppendRequest appends the request to what is to be sent first on a new
@@ -96,6 +101,7 @@ func (x *Exchange) Read(in []byte, now time.Time) (Answer, int, error) {
 		return Answer{}, 0, x.failed(m.Error, now)
 	}
 	a := Answer{SYNACK: m.ExtendedTCPHeader, Supported: m.Supported, Private: m.Private}
+	a.Granted, a.Chosen = grantedOf(&m, x.extras.Choices)
 	a.ServerMPTCP = wire.HasMPCapable(a.SYNACK)
 	if a.ServerMPTCP && x.target.IsValid() {
 		x.dialer.servers.add(x.target, now)

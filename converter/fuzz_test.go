@@ -25,11 +25,13 @@ func FuzzServerRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(whole, true)
+	f.Add(message(f, connect4+"e0 03 00 00 01 01 00 00 02 00 0f a0"), false)
 	f.Fuzz(func(t *testing.T, in []byte, cookies bool) {
 		s := testServer(nil)
 		if cookies {
 			s = testServer(jar)
 		}
+		s.choices = len(in)%2 == 0
 		before := bytes.Clone(in)
 		req, n, err := s.Read(client4, in, noon)
 		if !bytes.Equal(before, in) {
@@ -65,7 +67,7 @@ func checkRequest(t *testing.T, s *Server, in []byte, req Request, n int) {
 	if err := checkTarget(req.Target, false); err != nil {
 		t.Fatalf("accepted: %v", err)
 	}
-	if m := parse(t, s.Success(nil, &req, nil)); m.Error != nil || (m.Supported != nil) != req.Supported {
+	if m := parse(t, s.Success(nil, &req, nil, req.Choices.Set)); m.Error != nil || (m.Supported != nil) != req.Supported {
 		t.Fatalf("success reads %+v", m)
 	}
 }

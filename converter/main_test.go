@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +28,7 @@ var (
 	// noon is when tests begin that do not care about time.
 	noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-	compareAddr = cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})
+	compareAddr = cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}, options.Set{})
 )
 
 // Messages, without their headers' spaces in tests that build on them.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // ServerConfig is what a Transport Converter offers. The zero value serves
@@ -34,6 +35,9 @@ type ServerConfig struct {
 	// Redundancy understands wire.TypeRedundancy, with which connections become
 	// legs of a stream.
 	Redundancy bool
+	// Choices understands TypeChoices, with which clients ask for options of
+	// their connections. Without it they are told that it is unsupported.
+	Choices bool
 }
 
 // Server is the converter's side of the protocol.
@@ -45,6 +49,7 @@ type Server struct {
 	hideSYNACK    bool
 	private       []wire.Type
 	redundancy    bool
+	choices       bool
 }
 
 // NewServer returns a Server for c.
@@ -57,6 +62,10 @@ func NewServer(c ServerConfig) *Server {
 		hideSYNACK:    c.HideSYNACK,
 		private:       slices.Clone(c.PrivateTypes),
 		redundancy:    c.Redundancy,
+		choices:       c.Choices,
+	}
+	if c.Choices && !slices.Contains(s.private, TypeChoices) {
+		s.private = append(s.private, TypeChoices)
 	}
 	for _, k := range c.Supported {
 		if mayAnnounce(k) && !slices.Contains(s.supported, k) {
@@ -98,6 +107,10 @@ type Request struct {
 	// Private are the private TLVs, all among ServerConfig.PrivateTypes. They
 	// alias the input.
 	Private []wire.Private
+	// Chooses says that the client asks for the options of Choices; hand what
+	// it is granted to Success.
+	Chooses bool
+	Choices options.Request
 }
 
 // Read looks at all bytes received from client so far. It returns the request
@@ -202,6 +215,9 @@ func (s *Server) request(m *wire.Message) (Request, error) {
 	req.Target = netip.AddrPortFrom(m.Connect.Addr, m.Connect.Port)
 	req.Supported = m.Info
 	if err := s.takeOptions(&req, m.Connect.Options); err != nil {
+		return Request{}, err
+	}
+	if err := s.takeChoices(&req); err != nil {
 		return Request{}, err
 	}
 	return req, nil

@@ -4,6 +4,7 @@ package options
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -72,6 +73,11 @@ type Grants struct {
 
 // Empty reports whether nobody chose anything.
 func (g *Grants) Empty() bool { return g == nil || len(g.List) == 0 && len(g.Bad) == 0 }
+
+// Clone returns a copy that shares nothing that changes.
+func (g *Grants) Clone() *Grants {
+	return &Grants{List: slices.Clone(g.List), Bad: g.Bad, More: g.More}
+}
 
 // Granted is what is in force.
 func (g *Grants) Granted() Set {

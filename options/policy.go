@@ -52,17 +52,33 @@ var SafeMax = func() Set {
 // defaults, weaker still, are in the Policy.
 type Layers struct {
 	Subscriber Set
-	Client     Request
+	Client     []Request // at most one of each source, the first one first
 	Operator   Set
+}
+
+// Ask adds a request of the client. What it has asked for before the same way
+// stays asked for.
+func (l *Layers) Ask(r Request) {
+	for i := range l.Client {
+		if before := &l.Client[i]; before.From == r.From {
+			before.Set = r.Set.Over(before.Set)
+			before.Bad, before.More = r.Bad, before.More+r.More
+			return
+		}
+	}
+	l.Client = append(l.Client, r)
 }
 
 // Grant returns what is granted to a client, and why. It has an entry for each
 // option that somebody chose, in the order of the options.
 func (p *Policy) Grant(client netip.Addr, l *Layers) Grants {
-	g := Grants{Bad: l.Client.Bad, More: l.Client.More}
-	refused := p.refuses(client, l.Client.From)
+	var g Grants
+	for i := range l.Client {
+		g.Bad = append(g.Bad, l.Client[i].Bad...)
+		g.More += l.Client[i].More
+	}
 	for o := range All() {
-		if one, chosen := p.grant(o, client, l, refused); chosen {
+		if one, chosen := p.grant(o, client, l); chosen {
 			g.List = append(g.List, one)
 		}
 	}
@@ -70,7 +86,7 @@ func (p *Policy) Grant(client netip.Addr, l *Layers) Grants {
 }
 
 // grant decides on one option.
-func (p *Policy) grant(o Option, client netip.Addr, l *Layers, refused string) (g Grant, chosen bool) {
+func (p *Policy) grant(o Option, client netip.Addr, l *Layers) (g Grant, chosen bool) {
 	g = Grant{Option: o, Granted: o.Default(), From: FromKernel}
 	choose := func(v Value, from Source, why Why) {
 		g.Granted, g.From, g.Why, chosen = v, from, why, true
@@ -81,13 +97,16 @@ func (p *Policy) grant(o Option, client netip.Addr, l *Layers, refused string) (
 	if v, ok := l.Subscriber.Value(o); ok {
 		choose(v, FromSubscriber, ByDefault)
 	}
-	if v, ok := l.Client.Set.Value(o); ok {
+	for i := range l.Client {
+		r := &l.Client[i]
+		v, ok := r.Set.Value(o)
+		if !ok {
+			continue
+		}
 		g.Asked, g.ByClient, chosen = v, true, true
-		if granted, why, detail := p.cap(o, v, client, l.Client.From, refused); why.Refused() {
-			g.Why, g.Detail = why, detail
-		} else {
-			choose(granted, l.Client.From, why)
-			g.Detail = detail
+		granted, why, detail := p.cap(o, v, client, r.From)
+		if g.Why, g.Detail = why, detail; !why.Refused() {
+			choose(granted, r.From, why)
 		}
 	}
 	if v, ok := l.Operator.Value(o); ok {
@@ -122,8 +141,8 @@ func (p *Policy) refuses(client netip.Addr, from Source) string {
 }
 
 // cap decides on what a client asks.
-func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source, refused string) (Value, Why, string) {
-	switch {
+func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source) (Value, Why, string) {
+	switch refused := p.refuses(client, from); {
 	case refused != "":
 		return v, Forbidden, refused
 	case slices.Contains(p.Caps.Forbid, o):

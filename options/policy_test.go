@@ -118,9 +118,10 @@ func TestGrant(t *testing.T) {
 				Defaults: must(t, c.defaults), Accept: c.accept, From: c.only,
 				Caps: Caps{Forbid: c.forbid, Max: must(t, c.max), CongestionControls: c.controls, Trusted: trusted},
 			}
-			l := Layers{Subscriber: must(t, c.own), Client: ParseRequest(c.client), Operator: must(t, c.operator)}
+			l := Layers{Subscriber: must(t, c.own), Operator: must(t, c.operator)}
+			l.Ask(ParseRequest(c.client))
 			if c.from != 0 {
-				l.Client.From = c.from
+				l.Client[0].From = c.from
 			}
 			g := p.Grant(netip.MustParseAddr(c.address), &l)
 			if g.String() != c.want {
@@ -135,7 +136,7 @@ func TestGrant(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	p := Policy{Accept: []Source{FromSOCKS}}
-	g := p.Grant(netip.MustParseAddr("192.0.2.1"), &Layers{Client: ParseRequest("scheduler=redundant;user-timeout=1m")})
+	g := p.Grant(netip.MustParseAddr("192.0.2.1"), &Layers{Client: []Request{ParseRequest("scheduler=redundant;user-timeout=1m")}})
 	g.Apply([]Reason{{Scheduler, errors.New("the peer is no Tandem")}})
 	want := "scheduler=default (asked redundant, unsupported, by socks: the peer is no Tandem); user-timeout=1m (as asked, by socks)"
 	if g.String() != want {
@@ -157,5 +158,19 @@ func TestCheckOwn(t *testing.T) {
 		if err := CheckOwn(must(t, text)); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+func TestAskingAgain(t *testing.T) {
+	p := Policy{Accept: []Source{FromSOCKS}}
+	var l Layers
+	l.Ask(ParseRequest("scheduler=primary;delay-threshold=20ms"))
+	l.Ask(ParseRequest("scheduler=server"))
+	l.Ask(Request{From: FromTCPOption, Set: must(t, "delay-threshold=30ms")})
+	g := p.Grant(netip.MustParseAddr("192.0.2.1"), &l)
+	want := "scheduler=server (as asked, by socks); " +
+		"delay-threshold=20ms (asked 30ms, forbidden, by socks: this listener takes no options by tcp-option)"
+	if len(l.Client) != 2 || g.String() != want {
+		t.Errorf("got  %s\nwant %s", g.String(), want)
 	}
 }

@@ -58,6 +58,16 @@ func (s Set) Without(o Option) Set {
 	return s
 }
 
+// Effective returns the set without the values that leave it to the kernel.
+func (s Set) Effective() Set {
+	for o, v := range s.All() {
+		if v == o.Default() {
+			s = s.Without(o)
+		}
+	}
+	return s
+}
+
 // Over returns what s says, and below where s says nothing.
 func (s Set) Over(below Set) Set {
 	for o, v := range s.All() {
