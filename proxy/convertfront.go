@@ -23,10 +23,11 @@ import (
 // 8803).
 type ConvertFront struct {
 	server *converter.Server
+	inner  *converter.Server // for what comes through legs
 }
 
 // NewConvertFront returns a front end that answers as server does.
-func NewConvertFront(server *converter.Server) *ConvertFront { return &ConvertFront{server} }
+func NewConvertFront(server *converter.Server) *ConvertFront { return &ConvertFront{server, server.Trusting()} }
 
 // Greet implements FrontEnd.
 func (f *ConvertFront) Greet(c *Client, now time.Time) Handshake {
@@ -57,7 +58,10 @@ func (h *convertHandshake) Next(in []byte) (Step, error) {
 	asked.Options, asked.FastOpenCookie, asked.Private = nil, nil, nil
 	h.asked = asked
 	h.request = Request{Target: asked.Target, MPTCP: asked.ProbeMPTCP}
-	if asked.Info {
+	switch {
+	case asked.Leg != nil:
+		h.request = Request{Command: Join, Stream: asked.Leg.ID}
+	case asked.Info:
 		h.request.Command = Inform
 	}
 	return Step{Consumed: n, Request: &h.request}, nil
@@ -68,6 +72,8 @@ func (h *convertHandshake) Reply(dst []byte, o Outcome) []byte {
 	switch {
 	case o.Err != nil:
 		return h.server.Failure(dst, &h.asked, convertError(o.Err))
+	case h.asked.Leg != nil:
+		return h.server.Accept(dst, h.asked.Leg)
 	case h.asked.Info:
 		return append(dst, h.asked.Answer...)
 	}

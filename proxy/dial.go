@@ -343,6 +343,7 @@ func (d *dial) failed(err error) {
 	d.race.stop()
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	s.worker.loop.Close(&s.pair.Ends[relay.Server])
+	s.release(relay.Server, err)
 	late := s.opening.late()
 	if errors.Is(err, ErrRetry) {
 		if d.retries < maxRetries && !late {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/redundant"
 )
 
 // ErrMore is returned by handshakes and conversations that need more bytes
@@ -68,6 +69,7 @@ const (
 	Bind                     // SOCKS5 BIND, RFC 1928 section 4
 	Associate                // SOCKS5 UDP ASSOCIATE, RFC 1928 section 7
 	Inform                   // the reply is all: RFC 8803 section 4.2 bootstrap
+	Join                     // the connection becomes a leg of Request.Stream
 )
 
 // Request is what a client asks for.
@@ -78,6 +80,7 @@ type Request struct {
 	User    string         // who asks, when authenticated
 	Options string         // what the client asks for beyond that, not parsed
 	MPTCP   bool           // try MPTCP towards the server
+	Stream  redundant.ID   // for Join
 }
 
 // Outcome is how the attempt to satisfy a request went.

@@ -219,6 +219,8 @@ func (s *session) proceed(r *Request) {
 	case Inform:
 		s.serve()
 		s.farewell(s.reply(Outcome{}))
+	case Join:
+		s.join()
 	case Bind, Associate:
 		s.serveOutside()
 	default:

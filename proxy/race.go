@@ -107,7 +107,7 @@ func (r *race) try(addr netip.AddrPort) error {
 		// attempt does not win. One of them may do that, not several.
 		opening = nil
 	}
-	fd, sent, err := mptcp.StartConnect(addr, opening, options)
+	fd, sent, err := r.open(addr, opening, options)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/resolve"
+	"github.com/tandem-gateway/tandem/redundant"
 )
 
 // ErrShutdown ends the connections that outlive the drain time.
@@ -29,6 +30,8 @@ type Options struct {
 	SYNACKs  SYNACKs           // nil: unknown
 	Paths    Paths             // nil: the path manager of the kernel alone
 	Log      *slog.Logger      // nil: slog.Default
+	// Redundant bounds the streams that are carried several times.
+	Redundant redundant.Config
 }
 
 // SYNACKs knows the TCP options that servers answered with.
@@ -43,6 +46,7 @@ type Server struct {
 	opts    Options
 	log     *slog.Logger
 	workers []*worker
+	streams *redundant.Hub
 	limits  atomic.Pointer[policy.Limiter]
 	names   atomic.Pointer[resolve.Resolver]
 	hunger  hunger
@@ -68,7 +72,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Server{opts: o, log: o.Log, bindings: map[bindingKey]*binding{}}
+	s := &Server{opts: o, log: o.Log, bindings: map[bindingKey]*binding{}, streams: redundant.NewHub(o.Redundant)}
 	s.limits.Store(o.Limiter)
 	s.names.Store(o.Resolver)
 	s.ctx, s.stop = context.WithCancel(context.Background())
@@ -130,6 +134,7 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	left := int(s.Stats().Active)
 	s.stop()
 	s.running.Wait()
+	s.streams.Close()
 	return left
 }
 

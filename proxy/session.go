@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy/event"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/redundant"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
 
@@ -38,7 +39,8 @@ type session struct {
 	worker     *worker
 	listener   *Listener
 	counters   *listenerCounters
-	opening    *opening // nil from when the bytes are relayed
+	opening    *opening             // nil from when the bytes are relayed
+	streams    [2]*redundant.Stream // what carries an end that is one of a socket pair
 	ticket     policy.Ticket
 	account    *subscribers.Account // nil: nobody's
 	prev, next *session
@@ -222,6 +224,8 @@ func (s *session) finished(err error, up, down uint64) {
 	s.phase = closed
 	w := s.worker
 	s.settle()
+	s.release(relay.Client, err)
+	s.release(relay.Server, err)
 	s.ticket.Release()
 	if s.account != nil {
 		s.account.Release(w.loop.Now())
