@@ -27,7 +27,9 @@ type ConvertFront struct {
 }
 
 // NewConvertFront returns a front end that answers as server does.
-func NewConvertFront(server *converter.Server) *ConvertFront { return &ConvertFront{server, server.Trusting()} }
+func NewConvertFront(server *converter.Server) *ConvertFront {
+	return &ConvertFront{server, server.Trusting()}
+}
 
 // Greet implements FrontEnd.
 func (f *ConvertFront) Greet(c *Client, now time.Time) Handshake {
@@ -57,7 +59,7 @@ func (h *convertHandshake) Next(in []byte) (Step, error) {
 	// What aliases the input is of no use later.
 	asked.Options, asked.FastOpenCookie, asked.Private = nil, nil, nil
 	h.asked = asked
-	h.request = Request{Target: asked.Target, MPTCP: asked.ProbeMPTCP}
+	h.request = Request{Target: asked.Target, MPTCP: asked.ProbeMPTCP, Asked: asked.Choices}
 	switch {
 	case asked.Leg != nil:
 		h.request = Request{Command: Join, Stream: asked.Leg.ID}
@@ -78,7 +80,7 @@ func (h *convertHandshake) Reply(dst []byte, o Outcome) []byte {
 		return append(dst, h.asked.Answer...)
 	}
 	var options [wire.MaxTCPOptions]byte
-	return h.server.Success(dst, &h.asked, h.synack(options[:0], o))
+	return h.server.Success(dst, &h.asked, h.synack(options[:0], o), o.Granted)
 }
 
 // synack appends the options of the server's SYN-ACK, where they can be had

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/converter/wire"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // ConvertHop leads through a Transport Converter (RFC 8803).
@@ -19,6 +21,8 @@ type ConvertHop struct {
 	peer
 	dialer *converter.Dialer
 	probe  bool
+	ask    options.Set
+	askBy  options.Source
 }
 
 // ConvertHopOptions are those of NewConvertHop.
@@ -30,6 +34,10 @@ type ConvertHopOptions struct {
 	// ProbeMPTCP asks the converter to try MPTCP towards servers, which tells
 	// which of them speak it: see Bypass.
 	ProbeMPTCP bool
+	// Ask is what to ask the converter for, as options of the connection with
+	// it, and AskBy the way: FromTCPOption, or 0 for a TLV of the request.
+	Ask   options.Set
+	AskBy options.Source
 }
 
 // NewConvertHop returns a hop through one converter.
@@ -38,6 +46,8 @@ func NewConvertHop(o ConvertHopOptions) *ConvertHop {
 		peer:   peer{name: o.Name, addresses: o.Addresses, connect: o.Connect},
 		dialer: converter.NewDialer(o.Dialer),
 		probe:  o.ProbeMPTCP,
+		ask:    o.Ask,
+		askBy:  cmp.Or(o.AskBy, options.FromConvert),
 	}
 }
 
@@ -50,6 +60,9 @@ func (h *ConvertHop) Converse(_ *Client, req *Request, target netip.AddrPort) (C
 		return nil, HopError(fmt.Errorf("%s: %w", h.name, converter.ErrUnavailable))
 	}
 	var extras converter.Extras
+	if h.askBy == options.FromConvert {
+		extras.Choices = h.ask
+	}
 	if h.probe || req.MPTCP {
 		extras.Options = []wire.TCPOption{{Kind: wire.KindMPTCP}}
 	}
@@ -57,21 +70,33 @@ func (h *ConvertHop) Converse(_ *Client, req *Request, target netip.AddrPort) (C
 	if err != nil {
 		return nil, err
 	}
-	return (*convertConversation)(x), nil
+	return &convertConversation{exchange: x, hop: h}, nil
 }
 
 // convertConversation is a request in a first message and the answer in
 // another.
-type convertConversation converter.Exchange
+type convertConversation struct {
+	exchange *converter.Exchange
+	hop      *ConvertHop
+	answer   converter.Answer
+}
+
+// Choice implements Asker.
+func (c *convertConversation) Choice() *HopChoice {
+	if c.hop.ask.Empty() {
+		return nil
+	}
+	return &HopChoice{By: c.hop.askBy, Asked: c.hop.ask, Answered: c.answer.Chosen, Granted: c.answer.Granted}
+}
 
 // Opening implements Conversation.
 func (c *convertConversation) Opening(dst []byte) ([]byte, bool) {
-	return (*converter.Exchange)(c).AppendRequest(dst, time.Now()), true
+	return c.exchange.AppendRequest(dst, time.Now()), true
 }
 
 // Next implements Conversation.
 func (c *convertConversation) Next(in []byte) (n int, send []byte, done bool, err error) {
-	_, n, err = (*converter.Exchange)(c).Read(in, time.Now())
+	c.answer, n, err = c.exchange.Read(in, time.Now())
 	var answered *converter.Error
 	switch {
 	case err == nil:

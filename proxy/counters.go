@@ -22,6 +22,7 @@ type listenerCounters struct {
 	client   [mptcp.NumReasons]atomic.Uint64 // accepted ones by why they are not MPTCP; None are
 	refused  [numReasons]atomic.Uint64
 	traffic  [2]atomic.Uint64 // bytes delivered away from the ends of pairs
+	options  struct{ asked, refused, changed atomic.Uint64 }
 	_        [64]byte
 }
 
@@ -107,6 +108,10 @@ type ListenerStats struct {
 	MPTCP                      uint64            // accepted with MPTCP
 	TCP                        map[string]uint64 // accepted without, by mptcp.FallbackReason
 	Refused                    map[string]uint64 // by Reason
+
+	OptionsAsked   uint64 // connections whose client asked for options
+	OptionsRefused uint64 // options that clients asked for and did not get
+	OptionsChanged uint64 // options of which they got less, or more, than they asked for
 }
 
 // HopStats are the ways through a hop.
@@ -171,6 +176,9 @@ func (l *ListenerStats) add(c *listenerCounters) {
 	l.Up += c.traffic[relay.Client].Load()
 	l.Down += c.traffic[relay.Server].Load()
 	l.MPTCP += c.client[mptcp.None].Load()
+	l.OptionsAsked += c.options.asked.Load()
+	l.OptionsRefused += c.options.refused.Load()
+	l.OptionsChanged += c.options.changed.Load()
 	for r := mptcp.None + 1; int(r) < mptcp.NumReasons; r++ {
 		count(l.TCP, r.String, &c.client[r])
 	}

@@ -186,6 +186,7 @@ func (d *dial) connected(a *attempt) {
 	status, err := mptcp.Dialed(server.FD, a.mode)
 	s.serverMPTCP = status
 	s.adopt(status, s.listener.ServerPaths, true)
+	s.tune(relay.Server, status)
 	if a.sent > 0 {
 		d.counters.synData.Add(1)
 	}
@@ -293,9 +294,11 @@ func (d *dial) done() {
 	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
 	d.counters.reached.Add(1)
 	d.counters.took.add(s.worker.age() - d.began)
+	s.askedHop(d.conversation)
 	b := s.opening.handshake.Reply(s.worker.pool.Scratch()[:0], Outcome{
 		FD:      s.pair.Ends[relay.Server].FD,
 		SYNACKs: s.worker.server.opts.SYNACKs,
+		Granted: s.settleChoices(),
 	})
 	if len(b) == 0 || s.say(b) {
 		s.relay(early, d.answer)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/redundant"
 )
 
@@ -75,12 +76,12 @@ const (
 // Request is what a client asks for.
 type Request struct {
 	Command Command
-	Host    string         // a name to resolve; empty when Target is an address
-	Target  netip.AddrPort // the address, or only the port with a Host
-	User    string         // who asks, when authenticated
-	Options string         // what the client asks for beyond that, not parsed
-	MPTCP   bool           // try MPTCP towards the server
-	Stream  redundant.ID   // for Join
+	Host    string          // a name to resolve; empty when Target is an address
+	Target  netip.AddrPort  // the address, or only the port with a Host
+	User    string          // who asks, when authenticated
+	MPTCP   bool            // try MPTCP towards the server
+	Stream  redundant.ID    // for Join
+	Asked   options.Request // options of the connection that the client asks for
 }
 
 // Outcome is how the attempt to satisfy a request went.
@@ -90,4 +91,5 @@ type Outcome struct {
 	SYNACKs SYNACKs        // knows what the server's SYN-ACK held; nil: nobody does
 	Bound   netip.AddrPort // for Bind and Associate: the address to tell; for the second reply of Bind: the peer
 	Second  bool           // second reply of Bind
+	Granted options.Set    // what the client gets of Request.Asked
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
@@ -41,6 +42,9 @@ type Listener struct {
 	// Those that are nobody's are refused if SubscribersOnly.
 	Subscribers     *subscribers.Registry
 	SubscribersOnly bool
+	// Options is who may choose options of connections. They apply to both
+	// legs.
+	Options options.Policy
 	// ClientPaths and ServerPaths are how the subflows of MPTCP connections
 	// with clients and with servers or hops are managed; nil: not by us.
 	ClientPaths, ServerPaths *paths.Policy

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
 
@@ -40,6 +41,9 @@ type Live struct {
 	Relaying    bool
 	Idle        time.Duration // since the last byte, if it is relayed
 	Up, Down    uint64        // bytes delivered to the server and to the client
+
+	Options   *options.Grants // nil if nobody chose any
+	HopChoice *HopChoice      // nil if nothing was asked of the hop
 }
 
 // Phases are those of Live.
@@ -167,6 +171,11 @@ func (s *session) live(id uint64) Live {
 		ID: id, Phase: phaseNames[s.phase], Listener: s.listener.Name,
 		Client: s.client, User: s.user, Host: s.host, Server: s.server, Hop: s.hop,
 		Start: w.began.Add(s.start), Age: w.age() - s.start, Connected: s.connected,
+	}
+	if c := s.choices; c != nil {
+		if l.HopChoice = c.hop.clone(); !c.grants.Empty() {
+			l.Options = c.grants.Clone()
+		}
 	}
 	l.ClientMPTCP = refreshed(s.clientMPTCP, s.pair.Ends[relay.Client].FD)
 	l.ServerMPTCP = refreshed(s.serverMPTCP, s.pair.Ends[relay.Server].FD)

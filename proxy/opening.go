@@ -207,6 +207,9 @@ func (s *session) asked(r *Request) {
 // proceed goes on with a request once it is known whose it is.
 func (s *session) proceed(r *Request) {
 	o := s.opening
+	if o.refusal == nil && r.Command == Connect {
+		s.choose(r)
+	}
 	if o.refusal != nil {
 		s.fail(o.refusal)
 		return

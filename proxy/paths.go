@@ -26,7 +26,7 @@ type Paths interface {
 // somebody is to manage it.
 func (s *session) adopt(status mptcp.Status, p *paths.Policy, initiator bool) {
 	if manager := s.worker.server.opts.Paths; manager != nil && p != nil && status.MPTCP {
-		manager.Adopt(status.Token, *p, initiator)
+		manager.Adopt(status.Token, s.keeping(p), initiator)
 	}
 }
 

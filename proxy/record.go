@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // Record is what is kept of a connection when it has ended.
@@ -25,9 +26,11 @@ type Record struct {
 	Refused     Reason // why not, unless it was served
 	Start       time.Time
 	Moments
-	Duration time.Duration
-	Up, Down uint64 // bytes delivered to the server and to the client
-	Err      error  // why it ended; nil when both streams had ended
+	Options   *options.Grants // nil if nobody chose any
+	HopChoice *HopChoice      // nil if nothing was asked of the hop
+	Duration  time.Duration
+	Up, Down  uint64 // bytes delivered to the server and to the client
+	Err       error  // why it ended; nil when both streams had ended
 }
 
 // Moments are when a connection went from one step to the next, since its

@@ -29,6 +29,7 @@ type Options struct {
 	Recorder Recorder          // nil: none
 	SYNACKs  SYNACKs           // nil: unknown
 	Paths    Paths             // nil: the path manager of the kernel alone
+	Tuner    Tuner             // nil: only what sockets offer
 	Log      *slog.Logger      // nil: slog.Default
 	// Redundant bounds the streams that are carried several times.
 	Redundant redundant.Config

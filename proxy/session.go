@@ -41,6 +41,7 @@ type session struct {
 	counters   *listenerCounters
 	opening    *opening             // nil from when the bytes are relayed
 	streams    [2]*redundant.Stream // what carries an end that is one of a socket pair
+	choices    *choices             // nil if nobody chose an option
 	ticket     policy.Ticket
 	account    *subscribers.Account // nil: nobody's
 	prev, next *session
@@ -146,7 +147,7 @@ func (s *session) relay(early, late []byte) {
 		s.pair.Shape(s.account)
 	}
 	s.Moved(relay.Client, uint64(s.early))
-	s.pair.Start(w.loop, w.pool, s, &s.listener.Timeouts.Relay, early, late)
+	s.pair.Start(w.loop, w.pool, s, s.timeouts(), early, late)
 	// The bytes are copied by now, and the pair may have ended already.
 	s.settle()
 }
@@ -244,6 +245,11 @@ func (s *session) finished(err error, up, down uint64) {
 				Connected: s.connected, HalfClosed: s.halfClosed,
 			},
 			Up: up, Down: down, Err: err,
+		}
+		if c := s.choices; c != nil {
+			if w.record.HopChoice = c.hop; !c.grants.Empty() {
+				w.record.Options = &c.grants
+			}
 		}
 		r.Record(&w.record)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 	"github.com/tandem-gateway/tandem/subscribers"
@@ -44,7 +45,10 @@ func (h *socksHandshake) Next(in []byte) (Step, error) {
 	case err != nil || asked == nil:
 		return step, err
 	}
-	h.request = Request{Host: asked.Host, Target: asked.Addr, User: asked.User, Options: asked.Options}
+	h.request = Request{Host: asked.Host, Target: asked.Addr, User: asked.User}
+	if asked.Options != "" {
+		h.request.Asked = options.ParseRequest(asked.Options)
+	}
 	switch asked.Command {
 	case socks.Bind:
 		h.request.Command = Bind

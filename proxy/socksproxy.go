@@ -3,12 +3,14 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
 
@@ -16,11 +18,18 @@ import (
 type SOCKSHop struct {
 	peer
 	client socks.Client
+	ask    options.Set
 }
 
-// NewSOCKSHop returns a hop through one SOCKS5 server.
-func NewSOCKSHop(name string, addresses []netip.AddrPort, connect mptcp.ConnectOptions, client socks.Client) *SOCKSHop {
-	return &SOCKSHop{peer: peer{name: name, addresses: addresses, connect: connect}, client: client}
+// NewSOCKSHop returns a hop through one SOCKS5 server, which is asked for
+// options of the connections with it behind the user name.
+func NewSOCKSHop(name string, addresses []netip.AddrPort, connect mptcp.ConnectOptions, client socks.Client, ask options.Set) *SOCKSHop {
+	if !ask.Empty() {
+		client.User += ";" + ask.String()
+		// A server that knows no users takes any password, but not none.
+		client.Password = cmp.Or(client.Password, "-")
+	}
+	return &SOCKSHop{peer: peer{name: name, addresses: addresses, connect: connect}, client: client, ask: ask}
 }
 
 // Resolves implements Hop.
@@ -32,7 +41,7 @@ func (h *SOCKSHop) Converse(_ *Client, req *Request, target netip.AddrPort) (Con
 	if !target.IsValid() {
 		t = socks.Target{Host: req.Host, Addr: req.Target}
 	}
-	c := &socksConversation{machine: h.client.Handshake(t), eager: h.client.Eager}
+	c := &socksConversation{machine: h.client.Handshake(t), eager: h.client.Eager, asked: h.ask}
 	_, opening, _, err := c.machine.Next(nil)
 	if err != nil {
 		return nil, err
@@ -45,6 +54,15 @@ type socksConversation struct {
 	machine *socks.ClientHandshake
 	opening []byte
 	eager   bool
+	asked   options.Set
+}
+
+// Choice implements Asker.
+func (c *socksConversation) Choice() *HopChoice {
+	if c.asked.Empty() {
+		return nil
+	}
+	return &HopChoice{By: options.FromSOCKS, Asked: c.asked}
 }
 
 // Opening implements Conversation.

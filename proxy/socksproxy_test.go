@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
 
 func toSOCKS(addr netip.AddrPort, mode mptcp.Mode, c socks.Client) *SOCKSHop {
-	return NewSOCKSHop("next", []netip.AddrPort{addr}, mptcp.ConnectOptions{Mode: mode}, c)
+	return NewSOCKSHop("next", []netip.AddrPort{addr}, mptcp.ConnectOptions{Mode: mode}, c, options.Set{})
 }
 
 func TestThroughSOCKS(t *testing.T) {

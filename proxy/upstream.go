@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // Errors of the way to a server, as opposed to those of the server itself.
@@ -57,6 +58,41 @@ type Conversation interface {
 	// when it needs more bytes, ErrRetry to start over; other errors are
 	// final for this hop. A conversation without an answer is done at once.
 	Next(in []byte) (consumed int, send []byte, done bool, err error)
+}
+
+// Asker is a Conversation that may ask the hop for options of the connection.
+type Asker interface {
+	Conversation
+	// Choice is what was asked and granted, once the conversation is done; nil
+	// if nothing was asked.
+	Choice() *HopChoice
+}
+
+// HopChoice is what a hop was asked for.
+type HopChoice struct {
+	By    options.Source // FromConvert, FromSOCKS or FromTCPOption
+	Asked options.Set
+	// Answered says that the hop has told what it grants; SOCKS5 servers cannot.
+	// In TCP options the answers come one by one.
+	Answered bool
+	Granted  options.Set
+}
+
+// answered notes an answer in a TCP option. One to what was never asked counts
+// for nothing.
+func (c *HopChoice) answered(o options.Option, granted options.Value) {
+	if c != nil && c.By == options.FromTCPOption && c.Asked.Has(o) {
+		c.Answered = true
+		c.Granted, _ = c.Granted.With(o, granted)
+	}
+}
+
+func (c *HopChoice) clone() *HopChoice {
+	if c == nil {
+		return nil
+	}
+	own := *c
+	return &own
 }
 
 // hopError marks an error of the way, which lets the session try the next

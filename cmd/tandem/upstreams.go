@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
@@ -89,7 +90,7 @@ func (s *setup) throughProxies(u *upstream) error {
 	client := socks.Client{User: c.SOCKS5.User, Password: password, Eager: c.SOCKS5.Eager}
 	var hops []*proxy.SOCKSHop
 	for _, server := range c.Servers {
-		hops = append(hops, proxy.NewSOCKSHop(hopName(c, server), []netip.AddrPort{server}, s.connectOptions(c), client))
+		hops = append(hops, proxy.NewSOCKSHop(hopName(c, server), []netip.AddrPort{server}, s.connectOptions(c), client, options.Set{}))
 	}
 	u.pool = newPool(s, c, hops)
 	u.Upstream = u.pool

@@ -83,6 +83,17 @@ func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, ear
 	p.Ready(nil)
 }
 
+// SetTimeouts replaces the timeouts; those before count from the last byte on
+// as well.
+func (p *Pair) SetTimeouts(t *Timeouts) {
+	p.timeouts = t
+	if p.ended() {
+		return
+	}
+	p.loop.Disarm(&p.timer)
+	p.arm()
+}
+
 // Moved is the number of bytes delivered from the client to the server and
 // back.
 func (p *Pair) Moved() (up, down uint64) {

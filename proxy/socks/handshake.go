@@ -99,7 +99,7 @@ func (h *Handshake) greet(in, reply []byte) (int, []byte, error) {
 		return 0, reply, ErrShort
 	}
 	method, next := byte(noAuth), requesting
-	if h.server.users != nil {
+	if h.server.users != nil || h.server.anyUser && bytes.IndexByte(in[2:n], userPassAuth) >= 0 {
 		method, next = userPassAuth, authenticating
 	}
 	if bytes.IndexByte(in[2:n], method) < 0 {
@@ -135,6 +135,10 @@ func (h *Handshake) authenticate(in, reply []byte) (int, []byte, error) {
 	h.request.User, h.request.Options = user, options
 	if strings.ContainsFunc(name, isControl) {
 		return h.admit(n, reply, false)
+	}
+	if h.server.users == nil {
+		h.request.User = "" // anybody may have said that
+		return h.admit(n, reply, true)
 	}
 	store, slow := h.server.users.(Verifier)
 	if !slow {

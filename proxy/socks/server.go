@@ -16,6 +16,10 @@ type Config struct {
 	// use. What follows the first ';' of a user name is not shown to it, see
 	// Request.Options.
 	Users socks5.CredentialStore
+	// AnyUser lets clients give a name and a password though there are no
+	// Users: any will do, and says nothing of who they are. It is for
+	// Request.Options.
+	AnyUser bool
 	// Bind and UDP offer the commands BIND and UDP ASSOCIATE.
 	Bind, UDP bool
 }
@@ -34,12 +38,13 @@ type Verifier interface {
 // Server makes the server's ends of handshakes. It is safe for concurrent use.
 type Server struct {
 	users     socks5.CredentialStore
+	anyUser   bool
 	bind, udp bool
 }
 
 // NewServer returns a server for a configuration, which is copied.
 func NewServer(c *Config) *Server {
-	return &Server{users: c.Users, bind: c.Bind, udp: c.UDP}
+	return &Server{users: c.Users, anyUser: c.AnyUser, bind: c.Bind, udp: c.UDP}
 }
 
 // Handshake begins the handshake with a client that has just connected.
