@@ -90,6 +90,20 @@ var withoutDefault = []string{
 	"telemetry.prometheus.listen", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.headers[].name",
 	"telemetry.otlp.headers[].value", "telemetry.otlp.headers[].value-file", "telemetry.otlp.ca-file", "telemetry.otlp.cert-file",
 	"telemetry.otlp.key-file", "telemetry.traces.ratio", "records.file.path", "records.ipfix.collectors", "records.ipfix.domain",
+	"subscribers.list", "subscribers.list[].name", "subscribers.list[].password", "subscribers.list[].password-file",
+	"subscribers.list[].password-hash", "subscribers.list[].sources", "subscribers.list[].policy", "subscribers.policies",
+	"subscribers.policies[].name", "subscribers.policies[].connections", "subscribers.policies[].new-per-second",
+	"subscribers.policies[].burst", "subscribers.policies[].rate-up", "subscribers.policies[].rate-down",
+	"subscribers.policies[].quota.size", "subscribers.policies[].quota.reduced-rate", "subscribers.policies[].lifetime",
+	"subscribers.policies[].idle", "subscribers.policies[].destinations.allow", "subscribers.policies[].destinations.deny",
+	"subscribers.policies[].destinations.only", "subscribers.policies[].destinations.allow-private",
+	"subscribers.default-policy", "subscribers.quota-file", "subscribers.radius.servers",
+	"subscribers.radius.servers[].address", "subscribers.radius.servers[].secret", "subscribers.radius.servers[].secret-file",
+	"subscribers.radius.address", "subscribers.radius.by-address", "subscribers.radius.accounting.servers",
+	"subscribers.radius.accounting.servers[].address", "subscribers.radius.accounting.servers[].secret",
+	"subscribers.radius.accounting.servers[].secret-file", "subscribers.radius.dynamic.listen", "subscribers.radius.dynamic.clients",
+	"subscribers.radius.dynamic.clients[].address", "subscribers.radius.dynamic.clients[].secret",
+	"subscribers.radius.dynamic.clients[].secret-file", "subscribers.radius.dynamic.without-timestamp",
 	"limits.per-source.connections", "limits.per-source.new-per-second", "limits.per-source.burst",
 	"resolver.servers", "listeners", "upstreams",
 	"listeners[].name", "listeners[].type", "listeners[].listen", "listeners[].backlog", "listeners[].ipv6-only",
@@ -138,6 +152,13 @@ func typed() map[string]reflect.Value {
 		}
 	}
 	all["listeners[].socks5.users[]"] = reflect.ValueOf(User{})
+	all["subscribers.list[]"] = reflect.ValueOf(Subscriber{})
+	var p SubscriberPolicy
+	p.setDefaults("", nil)
+	all["subscribers.policies[]"] = reflect.ValueOf(p)
+	all["subscribers.radius.servers[]"] = reflect.ValueOf(RADIUSServer{})
+	all["subscribers.radius.accounting.servers[]"] = reflect.ValueOf(RADIUSServer{})
+	all["subscribers.radius.dynamic.clients[]"] = reflect.ValueOf(RADIUSClient{})
 	all["telemetry.otlp.headers[]"] = reflect.ValueOf(Header{})
 	return all
 }

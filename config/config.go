@@ -27,6 +27,9 @@ type Config struct {
 	// Where records of connections are kept.
 	Records Records `yaml:"records"`
 
+	// Who may be served, and what each may do.
+	Subscribers Subscribers `yaml:"subscribers"`
+
 	// How many connections there may be, over all listeners.
 	Limits Limits `yaml:"limits"`
 

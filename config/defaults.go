@@ -31,6 +31,14 @@ func defaults() *Config {
 			IPFIX: IPFIX{Transport: TransportUDP, Templates: 10 * time.Minute},
 			Room:  16384,
 		},
+		Subscribers: Subscribers{
+			Linger: time.Minute, QuotaFlush: 10 * time.Second,
+			RADIUS: RADIUS{
+				Timeout: 2 * time.Second, Tries: 3, DeadTime: 20 * time.Second, Identifier: "tandem", WhenAway: AwayRefuse,
+				Cache:      RADIUSCache{Time: 5 * time.Minute, Negative: 10 * time.Second, Size: 16384},
+				Accounting: RADIUSAccounting{Interim: 10 * time.Minute, Room: 8192},
+			},
+		},
 		Limits: Limits{
 			Connections: 20000,
 			Sources:     policy.DefaultMaxPrefixes,
@@ -62,9 +70,10 @@ func (l *Listener) setDefaults(t string, root *Config) {
 			// cost nothing per connection.
 			KeepAlive: KeepAlive{Idle: 10 * time.Minute, Interval: time.Minute, Count: 5},
 		},
-		Upstream: DirectUpstream,
-		Timeouts: root.Timeouts,
-		Paths:    defaultPaths(),
+		Upstream:    DirectUpstream,
+		Subscribers: MembersOff,
+		Timeouts:    root.Timeouts,
+		Paths:       defaultPaths(),
 	}
 	switch ListenerType(t) {
 	case ListenSOCKS5:
@@ -110,6 +119,11 @@ func (u *Upstream) setDefaults(t string, _ *Config) {
 
 func defaultPaths() Paths {
 	return Paths{Manager: PathsKernel, Subflows: 2, MaxSubflows: 8, OpensPerSecond: 10, Keep: time.Minute}
+}
+
+// setDefaults gives a policy its defaults.
+func (p *SubscriberPolicy) setDefaults(string, *Config) {
+	p.Quota.Period = QuotaMonth
 }
 
 // direct is the upstream that is there though no file names it.

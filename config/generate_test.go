@@ -151,6 +151,7 @@ const (
 var kinds = map[string]kind{
 	"time.Duration":     {"duration", duration},
 	"config.Rate":       {"rate", `^(0|[0-9]+ ?(bit|kbit|Mbit|Gbit))$`},
+	"config.Volume":     {"size", `^(0|[0-9]+ ?(B|kB|MB|GB|KiB|MiB|GiB))$`},
 	"config.Size":       {"size", `^(0|[0-9]+ ?(B|kB|MB|GB|KiB|MiB|GiB))$`},
 	"config.DSCP":       {"DSCP", `^([0-9]{1,2}|[A-Za-z]+[0-9]*)$`},
 	"config.MAC":        {"link-layer address", `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$`},

@@ -48,6 +48,11 @@ type Listener struct {
 	// `tproxy` and `redirect` serve whom they intercept by default.
 	AllowFrom []netip.Prefix `yaml:"allow-from"`
 
+	// Whether connections are subscribers': `required` refuses those that are
+	// nobody's, `optional` serves them without a policy. SOCKS5 clients have to
+	// give name and password if it is `required`.
+	Subscribers Membership `yaml:"subscribers"`
+
 	// The subflows of connections with clients.
 	Paths Paths `yaml:"paths"`
 
@@ -99,7 +104,8 @@ type Destinations struct {
 
 // SOCKS5Server are the options of SOCKS5 listeners (RFC 1928, RFC 1929).
 type SOCKS5Server struct {
-	// Who may use it. Without users there is no authentication.
+	// Who may use it, where that is all there is to know of them; else see
+	// `subscribers`. Without either there is no authentication.
 	Users []User `yaml:"users"`
 
 	// Offers the command BIND: to wait for one connection from outside.

@@ -112,7 +112,7 @@ func (c *Config) files() []fileKey {
 			add(fmt.Sprintf("upstreams[%d].socks5.password-file", i), &s.PasswordFile)
 		}
 	}
-	return keys
+	return append(keys, c.Subscribers.secretFiles()...)
 }
 
 // locate takes paths of files as relative to a directory.
@@ -123,6 +123,7 @@ func (c *Config) locate(dir string) {
 		}
 	}
 	c.locateTelemetry(dir)
+	c.Subscribers.locateQuotas(dir)
 }
 
 // files checks that the files can be read, and by whom.

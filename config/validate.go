@@ -140,6 +140,7 @@ func (v *validator) config(c *Config) {
 	v.admin(c.Admin)
 	v.telemetry(c.Telemetry)
 	v.records(c.Records)
+	v.subscribers(c)
 	v.limits(c.Limits)
 	v.timeouts("timeouts", c.Timeouts)
 	v.positive("resolver.timeout", c.Resolver.Timeout)

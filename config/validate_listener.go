@@ -118,7 +118,7 @@ func (l *Listener) open() bool {
 	case !all || l.loopback():
 		return false
 	case l.SOCKS5 != nil:
-		return len(l.SOCKS5.Users) == 0
+		return len(l.SOCKS5.Users) == 0 && l.Subscribers != MembersRequired
 	case l.Convert != nil:
 		return l.Convert.Cookies == CookiesOff
 	}

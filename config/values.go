@@ -29,28 +29,51 @@ var errSize = errors.New("want a size with a unit, such as 64KiB or 4MiB")
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *Size) UnmarshalText(text []byte) error {
-	t := string(text)
+	n, err := parseSize(string(text))
+	if err == nil && n > math.MaxInt32 {
+		err = errors.New("want less than 2GiB") // sizes are for setsockopt, which takes an int
+	}
+	if err == nil {
+		*s = Size(n)
+	}
+	return err
+}
+
+func parseSize(t string) (int64, error) {
 	if t == "0" {
-		*s = 0
-		return nil
+		return 0, nil
 	}
 	for _, u := range sizeUnits {
 		digits, ok := strings.CutSuffix(t, u.name)
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(strings.TrimSuffix(digits, " "), 10, 63)
-		if err != nil {
-			return errSize
+		n, err := strconv.ParseInt(strings.TrimSuffix(digits, " "), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/u.bytes {
+			return 0, errSize
 		}
-		if n > math.MaxInt32/uint64(u.bytes) {
-			return errors.New("want less than 2GiB") // sizes are for setsockopt, which takes an int
-		}
-		*s = Size(int64(n) * u.bytes)
-		return nil
+		return n * u.bytes, nil
 	}
-	return errSize
+	return 0, errSize
 }
+
+// Volume is a number of bytes over some time. Its text is that of a Size.
+type Volume int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (v *Volume) UnmarshalText(text []byte) error {
+	n, err := parseSize(string(text))
+	if err != nil {
+		return errors.New("want a size with a unit, such as 500MB or 50GB")
+	}
+	*v = Volume(n)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (v Volume) MarshalText() ([]byte, error) { return Size(v).MarshalText() }
+
+func (v Volume) String() string { return Size(v).String() }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

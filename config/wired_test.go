@@ -18,6 +18,8 @@ import (
 var readByConfig = []string{
 	"Config.Timeouts",                                         // the defaults of Listener.Timeouts
 	"User.Password", "User.PasswordFile", "User.PasswordHash", // User.Secret
+	"Subscriber.Name", "Subscriber.Password", "Subscriber.PasswordFile", "Subscriber.PasswordHash", "Subscriber.Sources", "Subscriber.Policy", // Subscriber.Known
+	"RADIUSServer.Secret", "RADIUSServer.SecretFile", "RADIUSClient.Secret", "RADIUSClient.SecretFile", // Key
 	"SOCKS5Client.Password", "SOCKS5Client.PasswordFile", // SOCKS5Client.Secret
 }
 

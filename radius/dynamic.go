@@ -3,6 +3,7 @@
 package radius
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +12,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"layeh.com/radius"
 	"layeh.com/radius/rfc2865"
 	"layeh.com/radius/rfc2866"
@@ -83,13 +86,21 @@ func NewDynamic(o DynamicOptions) (*Dynamic, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(o.Listen))
+	config := net.ListenConfig{Control: shared}
+	conn, err := config.ListenPacket(context.Background(), "udp", o.Listen.String())
 	if err != nil {
 		return nil, fmt.Errorf("radius: dynamic authorisation: %w", err)
 	}
-	d := &Dynamic{o: o, conn: conn, answers: map[fingerprint]answer{}}
+	d := &Dynamic{o: o, conn: conn.(*net.UDPConn), answers: map[fingerprint]answer{}}
 	d.running.Go(d.run)
 	return d, nil
+}
+
+// shared lets a process have the address while its successor starts.
+func shared(_, _ string, c syscall.RawConn) error {
+	var err error
+	control := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
+	return errors.Join(control, err)
 }
 
 // Addr is where requests are taken.

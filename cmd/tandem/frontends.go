@@ -17,8 +17,11 @@ func (s *setup) socksFront(c *config.Listener) (proxy.FrontEnd, error) {
 	if err != nil {
 		return nil, err
 	}
-	if users != nil {
+	switch {
+	case users != nil:
 		o.Users = users
+	case c.Subscribers == config.MembersRequired:
+		o.Users = members{s}
 	}
 	return proxy.NewSOCKS(socks.NewServer(o)), nil
 }

@@ -34,6 +34,7 @@ type gateway struct {
 	started   time.Time
 	admin     operators
 	observers observers
+	aaa       aaa
 
 	mu      sync.Mutex // of what follows, and of whoever changes what runs
 	current *setup     // what a reload replaces
@@ -62,8 +63,15 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 		return nil, err
 	}
 	g.paths.server = g.server
+	if err := g.aaa.start(&c.Subscribers, g.server.KickAccount, g.log); err != nil {
+		g.server.Close()
+		g.aaa.stop(g.log)
+		g.closePrograms()
+		return nil, fmt.Errorf("subscribers: %w", err)
+	}
 	if err := g.apply(c); err != nil {
 		g.server.Close()
+		g.aaa.stop(g.log)
 		g.closePrograms()
 		return nil, err
 	}
@@ -97,6 +105,9 @@ func (g *gateway) apply(c *config.Config) error {
 	next, err := newSetup(c, g.log)
 	if err != nil {
 		return err
+	}
+	if err := g.aaa.join(next); err != nil {
+		return fmt.Errorf("subscribers: %w", err)
 	}
 	next.resolver.CountIn(&g.observers.lookups)
 	if next.intercepts() && !g.machine.netAdmin {
@@ -163,6 +174,7 @@ func (g *gateway) reload() (*config.Config, error) {
 	g.logs.apply(c.Log)
 	g.admin.apply(c.Admin, g.log)
 	g.observers.apply(c, g.log)
+	g.aaa.apply(&c.Subscribers, g.log)
 	g.log.Info("configuration reloaded", "listeners", len(c.Listeners), "upstreams", len(c.Upstreams))
 	return c, nil
 }
@@ -205,6 +217,7 @@ func (g *gateway) takeDown() {
 	if err := g.rules.apply(tproxy.Config{}); err != nil {
 		g.log.Error("cannot remove the rules of interception", "err", err)
 	}
+	g.aaa.stop(g.log)
 	g.observers.stop(g.log)
 	g.current.stop()
 	g.stopPaths()

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/resolve"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // setup is what one configuration asks for. A reload replaces it as a whole.
@@ -24,6 +25,7 @@ type setup struct {
 	destinations []*policy.Destinations
 	limits       policy.LimitsConfig
 	resolver     *resolve.Resolver
+	registry     *subscribers.Registry // of the gateway; nil until it is put into force
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
