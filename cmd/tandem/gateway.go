@@ -102,7 +102,7 @@ func eventLoops(configured int) int {
 // apply replaces what runs by what a configuration asks for. On an error
 // nothing has changed.
 func (g *gateway) apply(c *config.Config) error {
-	next, err := newSetup(c, g.log)
+	next, err := newSetup(c, g.log, g.current)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -67,29 +72,91 @@ func TestPathManager(t *testing.T) {
 // TestPathManagerKilled puts back what a killed tandem has changed.
 func TestPathManagerKilled(t *testing.T) {
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
-	manager := func() (name string) {
-		err := tp.Client.Do(func() (err error) {
-			name, err = mptcp.PathManager()
-			return err
+	check := func(manager, timeout string) {
+		t.Helper()
+		err := tp.Client.Do(func() error {
+			m, err := mptcp.PathManager()
+			c, err2 := mptcp.SysctlCloseTimeout.Read()
+			if m != manager || c != timeout {
+				t.Errorf("path manager %s and close_timeout %s, want %s and %s", m, c, manager, timeout)
+			}
+			return errors.Join(err, err2)
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return name
 	}
-	const meshed = "listeners:\n  - {name: apps, type: socks5, listen: ['127.0.0.1:1080'], paths: {manager: fullmesh}}\n"
+	const meshed = "listeners:\n  - {name: apps, type: socks5, listen: ['127.0.0.1:1080'], paths: {manager: fullmesh, keep: 100s}}\n"
+	check(mptcp.PathManagerKernel, "60")
 	killed := startTandem(t, tp.Client, meshed)
-	if got := manager(); got != mptcp.PathManagerUserspace {
-		t.Errorf("path manager %s while tandem manages", got)
+	check(mptcp.PathManagerUserspace, "110")
+	cgroup := cgroupOf(t, killed)
+	runs := bannerLine(t, killed, "eBPF") == "yes"
+	if runs && !attached(t, cgroup) {
+		t.Errorf("no program is attached to %s while tandem runs", cgroup)
 	}
 	if err := killed.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	<-killed.Done()
-	runTandem(t, tp.Client, strings.Replace(meshed, "fullmesh", "kernel", 1))
-	if got := manager(); got != mptcp.PathManagerKernel {
-		t.Errorf("path manager %s after a tandem that leaves it alone", got)
+	if runs {
+		labtest.Await(t, patience, "programs to be detached", func() bool { return !attached(t, cgroup) })
 	}
+	runTandem(t, tp.Client, strings.Replace(meshed, "fullmesh, keep: 100s", "kernel", 1))
+	check(mptcp.PathManagerKernel, "60")
+	if _, err := os.Stat(cgroup); runs && !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the cgroup of the killed tandem: %v", err)
+	}
+}
+
+// cgroupOf is the directory of the cgroup in which a tandem runs.
+func cgroupOf(t *testing.T, tandem *apps.Tandem) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", tandem.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if path, found := strings.CutPrefix(strings.TrimSpace(line), "0::"); found {
+			return cgroupMount(t) + path
+		}
+	}
+	t.Skip("no cgroup2")
+	return ""
+}
+
+// cgroupMount is where the unified hierarchy is.
+func cgroupMount(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	t.Skip("no cgroup2")
+	return ""
+}
+
+// attached reports whether a sock_ops program is attached to a cgroup.
+func attached(t *testing.T, cgroup string) bool {
+	t.Helper()
+	f, err := os.Open(cgroup)
+	if errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := link.QueryPrograms(link.QueryOptions{Target: int(f.Fd()), Attach: ebpf.AttachCGroupSockOps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(r.Programs) > 0
 }
 
 // checkPaths looks at what operators get to see.

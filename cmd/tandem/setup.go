@@ -31,15 +31,16 @@ type setup struct {
 	running sync.WaitGroup
 }
 
-// newSetup builds everything but starts nothing.
-func newSetup(c *config.Config, log *slog.Logger) (*setup, error) {
+// newSetup builds everything but starts nothing. What before, nil at the start,
+// has learnt of upstreams that stay the same is kept.
+func newSetup(c *config.Config, log *slog.Logger, before *setup) (*setup, error) {
 	s := &setup{config: c, log: log, ownMark: ownMark(c), limits: limits(&c.Limits), upstreams: map[string]*upstream{}}
 	s.resolver = s.newResolver(&c.Resolver)
 	if err := s.limits.Validate(); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
 	for i := range c.Upstreams {
-		u, err := s.newUpstream(&c.Upstreams[i])
+		u, err := s.keptUpstream(&c.Upstreams[i], before)
 		if err != nil {
 			return nil, fmt.Errorf("upstream %s: %w", c.Upstreams[i].Name, err)
 		}

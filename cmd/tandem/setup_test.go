@@ -22,7 +22,7 @@ listeners:
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newSetup(c, slog.New(slog.DiscardHandler))
+	s, err := newSetup(c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type upstream struct {
 	proxy.Upstream
 	config *config.Upstream
 	pool   *proxy.Pool // nil for type direct
+	secret string      // towards proxies
 	paths  *paths.Policy
 }
 
@@ -87,6 +88,7 @@ func (s *setup) throughProxies(u *upstream) error {
 	if err != nil {
 		return err
 	}
+	u.secret = password
 	client := socks.Client{User: c.SOCKS5.User, Password: password, Eager: c.SOCKS5.Eager}
 	var hops []*proxy.SOCKSHop
 	for _, server := range c.Servers {
