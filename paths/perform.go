@@ -255,8 +255,11 @@ func (e *Engine) close(c *conn, s Subflow, cause Cause, now time.Time) {
 // withdrawLost tells the peer that the address of a subflow is gone
 // (REMOVE_ADDR), which closes all its subflows on both sides: the reset that
 // closes a single one cannot leave any more, so that the peer would go on to
-// send over it for a quarter of an hour. It reports whether that was done. The
-// kernel tells on the oldest subflow, so that the peer does not always hear it.
+// send over it for a quarter of an hour. It reports whether that was done.
+//
+// The kernel tells on the oldest subflow, which may be the one that is lost. So
+// that one is closed first; the kernel forgets its address with it, and learns
+// it again by an announcement. That of the first subflow cannot be announced.
 func (e *Engine) withdrawLost(c *conn, s Subflow) bool {
 	same := func(o Subflow) bool { return o.handle != s.handle && o.Local == s.Local && o.LocalID == s.LocalID }
 	if slices.ContainsFunc(c.closing, func(o Subflow) bool { return same(o) && o.Closed == PathLost && o.Port != 0 }) {
@@ -265,7 +268,18 @@ func (e *Engine) withdrawLost(c *conn, s Subflow) bool {
 	if slices.ContainsFunc(c.Subflows, func(o Subflow) bool { return same(o) && o.State == Established && !o.Lost }) {
 		return false
 	}
-	if err := e.client.Remove(c.Token, s.LocalID); err != nil {
+	if s.LocalID != 0 {
+		e.destroy(c, s)
+		err := e.client.Announce(c.Token, pm.Endpoint{ID: s.LocalID, Addr: s.Local})
+		if err == nil {
+			err = e.client.Remove(c.Token, s.LocalID)
+		}
+		if err != nil {
+			e.refused(err)
+		}
+		return true
+	}
+	if err := e.client.Remove(c.Token, 0); err != nil {
 		e.refused(err)
 		return false
 	}
