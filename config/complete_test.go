@@ -119,7 +119,7 @@ var withoutDefault = []string{
 	"listeners[].destinations.allow", "listeners[].destinations.deny", "listeners[].destinations.only", "listeners[].destinations.allow-private",
 	"listeners[].socks5.users", "listeners[].socks5.users[].name", "listeners[].socks5.users[].password",
 	"listeners[].socks5.users[].password-file", "listeners[].socks5.users[].password-hash", "listeners[].socks5.bind",
-	"listeners[].convert.cookie-key-file", "listeners[].convert.allow-loopback",
+	"listeners[].convert.cookie-key-file", "listeners[].convert.allow-loopback", "listeners[].convert.redundant",
 	"listeners[].tproxy.interfaces", "listeners[].tproxy.sources", "listeners[].tproxy.ports", "listeners[].tproxy.reject-quic",
 	"listeners[].tproxy.exclude.destinations", "listeners[].tproxy.exclude.ports", "listeners[].tproxy.exclude.dscp", "listeners[].tproxy.exclude.macs",
 	"listeners[].redirect.ports", "listeners[].redirect.reject-quic",
@@ -130,6 +130,7 @@ var withoutDefault = []string{
 	"upstreams[].socket.not-sent-low-water", "upstreams[].socket.send-buffer", "upstreams[].socket.receive-buffer",
 	"upstreams[].socket.keep-alive.idle",
 	"upstreams[].direct.pool", "upstreams[].direct.check-servers", "upstreams[].direct.proxy-protocol", "upstreams[].convert.bypass-mptcp-servers",
+	"upstreams[].convert.redundant", "upstreams[].convert.redundant-paths",
 	"upstreams[].socks5.user", "upstreams[].socks5.password", "upstreams[].socks5.password-file", "upstreams[].socks5.eager",
 }
 

@@ -160,6 +160,11 @@ type ConvertServer struct {
 	// Tells clients the TCP options that servers answered with (Extended TCP
 	// Header). Needs eBPF; it is left out where there is none.
 	ExtendedHeader bool `yaml:"extended-header"`
+
+	// Accepts connections that are carried several times, over TCP connections
+	// on different paths, for upstreams with `redundant`; see
+	// docs/redundant.md.
+	Redundant bool `yaml:"redundant"`
 }
 
 // TProxy are the options of listeners that get the traffic forwarded by this

@@ -97,6 +97,16 @@ type ConvertClient struct {
 	// Connects directly, over MPTCP, to servers that were seen to speak MPTCP
 	// themselves.
 	BypassMPTCPServers bool `yaml:"bypass-mptcp-servers"`
+
+	// Sends every byte on all paths at once, over one TCP connection each, to a
+	// converter that is a Tandem with `redundant` as well; see
+	// docs/redundant.md. Connections are ordinary ones where that fails.
+	Redundant bool `yaml:"redundant"`
+
+	// Interfaces or source addresses of the paths for `redundant`; if not
+	// given, those of `paths.interfaces`, else of the endpoints of the kernel's
+	// path manager, else the interfaces with a default route.
+	RedundantPaths []string `yaml:"redundant-paths"`
 }
 
 // SOCKS5Client are the options of upstreams that lead through SOCKS5 servers.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/config/password"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 func (v *validator) listener(path string, c *Config, l *Listener, names map[string]string) {
@@ -211,6 +212,9 @@ func (v *validator) convertServer(path string, l *Listener) {
 	ranged(v, join(path, "cookie-lifetime"), s.CookieLifetime, time.Minute, 365*24*time.Hour)
 	if s.CookieKeyFile != "" && s.Cookies == CookiesOff {
 		v.bad(join(path, "cookie-key-file"), "not used while cookies are off", "want cookies: required")
+	}
+	if s.Redundant && l.MPTCP == mptcp.ModeRequire {
+		v.bad(join(path, "redundant"), "what is carried several times comes over plain TCP", "want mptcp: prefer")
 	}
 	if s.AllowLoopback && !l.loopback() {
 		v.warn(join(path, "allow-loopback"), "clients may reach services that trust this machine", "better use it in tests only")

@@ -34,6 +34,9 @@ func (v *validator) upstream(path string, u *Upstream, names map[string]string) 
 		v.missing(join(path, "when-down"), "want direct, which keeps clients online, or refuse, which keeps their traffic from taking another way")
 	}
 	v.health(join(path, "health"), u.Health)
+	if u.Type == UpstreamConvert {
+		v.redundant(join(path, "convert"), u.Convert)
+	}
 	if u.Type == UpstreamSOCKS5 {
 		v.socks5Client(join(path, "socks5"), u.SOCKS5)
 	}

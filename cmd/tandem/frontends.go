@@ -31,6 +31,7 @@ func (s *setup) convertFront(c *config.Listener) (proxy.FrontEnd, error) {
 		AllowLoopback: c.Convert.AllowLoopback,
 		Supported:     proxy.ConvertOptions(),
 		HideSYNACK:    !c.Convert.ExtendedHeader,
+		Redundancy:    c.Convert.Redundant,
 	}
 	if c.Convert.Cookies == config.CookiesRequired {
 		var secret []byte

@@ -76,9 +76,12 @@ func (s *setup) throughConverters(u *upstream) {
 	}
 	u.pool = newPool(s, c, hops)
 	u.Upstream = u.pool
+	if c.Convert.Redundant {
+		u.Upstream = s.redundant(c, u.pool, hops)
+	}
 	if c.Convert.BypassMPTCPServers {
 		past := s.pastHop(c, c.Name+"/bypass")
-		u.Upstream = proxy.NewBypass(u.pool, hops, past)
+		u.Upstream = proxy.NewBypass(u.Upstream, hops, past)
 	}
 }
 
