@@ -67,6 +67,14 @@ bench-paths: deps build ## path managers: subflows over time, resets, healing, h
 bench-telemetry: build ## what telemetry and records cost: Tandem with them and without, in turns (needs root)
 	$(GO) run ./bench/relay -tandem $(BIN) -telemetry -scenario connections,bulk8 -runs 9 $(BENCHFLAGS)
 
+.PHONY: deb
+deb: build ## build a Debian package in bin/
+	deploy/debian/build $(BIN) $(VERSION) bin
+
+.PHONY: man
+man: build ## write the man pages to bin/man
+	$(BIN) manual bin/man
+
 .PHONY: generate
 generate: ## rebuild generated files: eBPF objects, configuration schema and reference (needs clang)
 	$(GO) generate ./...
