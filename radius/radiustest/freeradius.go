@@ -54,6 +54,9 @@ type Config struct {
 	Unsigned bool
 	// Auth and Acct are addresses to run on; empty: free ones.
 	Auth, Acct string
+	// Within runs what starts the server, in the network namespace where it
+	// belongs; nil: this one.
+	Within func(func() error) error
 }
 
 // Start runs a server, or skips the test where there is none installed.
@@ -73,7 +76,10 @@ func Start(t testing.TB, c Config) *FreeRADIUS {
 	f.command = exec.Command(program, "-f", "-l", "stdout", "-xx", "-d", f.dir)
 	out, in := io.Pipe()
 	f.command.Stdout, f.command.Stderr = in, in
-	if err := f.command.Start(); err != nil {
+	if c.Within == nil {
+		c.Within = func(start func() error) error { return start() }
+	}
+	if err := c.Within(f.command.Start); err != nil {
 		t.Fatal(err)
 	}
 	ready := make(chan struct{})
