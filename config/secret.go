@@ -96,6 +96,7 @@ func (c *Config) files() []fileKey {
 			keys = append(keys, fileKey{path, file})
 		}
 	}
+	add("admin.token-file", &c.Admin.TokenFile)
 	for i := range c.Listeners {
 		path := fmt.Sprintf("listeners[%d]", i)
 		if s := c.Listeners[i].SOCKS5; s != nil {

@@ -137,7 +137,7 @@ func (v *validator) networkInterface(path, name string) {
 // config checks everything.
 func (v *validator) config(c *Config) {
 	ranged(v, "workers", c.Workers, 0, 1024)
-	v.admin(c.Admin)
+	v.admin(&c.Admin)
 	v.telemetry(c.Telemetry)
 	v.records(c.Records)
 	v.subscribers(c)
@@ -171,7 +171,8 @@ func (v *validator) config(c *Config) {
 }
 
 // admin checks what can be known of the socket without making it.
-func (v *validator) admin(a Admin) {
+func (v *validator) admin(a *Admin) {
+	v.adminTCP(a)
 	// struct sockaddr_un: with the zero at its end, and room for the name under
 	// which the socket is made before it gets its own.
 	const longest = 100

@@ -69,9 +69,12 @@ func (o *OTLP) files() []fileKey {
 	return keys
 }
 
+// read lists the files that are read as they are.
+func (c *Config) read() []fileKey { return append(c.Telemetry.OTLP.files(), c.Admin.files()...) }
+
 // locateTelemetry takes paths as relative to a directory.
 func (c *Config) locateTelemetry(dir string) {
-	for _, k := range append(c.Telemetry.OTLP.files(), fileKey{"records.file.path", &c.Records.File.Path}) {
+	for _, k := range append(c.read(), fileKey{"records.file.path", &c.Records.File.Path}) {
 		if *k.file != "" && !filepath.IsAbs(*k.file) {
 			*k.file = filepath.Join(dir, *k.file)
 		}
@@ -80,7 +83,7 @@ func (c *Config) locateTelemetry(dir string) {
 
 // telemetryFiles checks that the files can be read.
 func (v *validator) telemetryFiles(c *Config) {
-	for _, k := range c.Telemetry.OTLP.files() {
+	for _, k := range c.read() {
 		if *k.file == "" {
 			continue
 		}

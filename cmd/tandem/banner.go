@@ -24,6 +24,9 @@ func (g *gateway) banner(w io.Writer) {
 		line("CAP_NET_ADMIN", "no: traffic cannot be intercepted, clients' addresses not be kept, firewall marks not be set")
 	}
 	line("operators", g.admin.describe())
+	if at := g.admin.remote.describe(); at != "" {
+		line("page", at)
+	}
 	for i, b := range g.bound {
 		l := g.listener(b.Name)
 		if i == 0 || g.bound[i-1].Name != b.Name {

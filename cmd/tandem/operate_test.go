@@ -409,7 +409,7 @@ func TestReloadByOperator(t *testing.T) {
 	l.write(phones)
 	l.socket = strings.TrimSuffix(l.socket, "2")
 	l.must("reload")
-	if !strings.Contains(l.log.String(), "admin.socket and admin.group change when tandem is started again") {
+	if !strings.Contains(l.log.String(), "what is below admin changes when tandem is started again") {
 		t.Errorf("no word of the socket that does not move:\n%s", l.log)
 	}
 }

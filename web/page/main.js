@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ask, token } from "./api.js";
+import { Chart } from "./chart.js";
+import { Table } from "./connections.js";
+import { Rates, perPath, subflowCounters } from "./rates.js";
+import { age, bytes, count, element, rate } from "./text.js";
+
+const limit = 2000; // connections that are looked at
+const at = (id) => document.getElementById(id);
+const chart = new Chart(at("chart"), at("legend"));
+const table = new Table(at("connections"), at("count"), kick);
+const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates() };
+let may = false; // a token was accepted
+let pathsKnown = true;
+
+function problem(err) {
+  at("problem").hidden = !err;
+  at("problem").textContent = err ? (err.status ? err.message : "Tandem does not answer: " + err.message) : "";
+}
+
+function list(id, items, none) {
+  at(id).replaceChildren(...(items.length ? items : [element("li", { class: "note" }, none)]));
+}
+
+function showStatus(s, now) {
+  const c = s.connections;
+  const r = rates.all.take(new Map([["accepted", c.accepted], ["up", c.bytes_up], ["down", c.bytes_down]]), now);
+  at("about").textContent = `${s.version}, ${s.state} for ${age(s.uptime_seconds)}, Linux ${s.kernel.release}` + (s.kernel.mptcp.ok ? "" : ", no MPTCP") + (s.kernel.ebpf.ok ? "" : ", without eBPF");
+  const refused = Object.values(c.refused || {}).reduce((a, b) => a + b, 0);
+  at("active").textContent = count(c.active);
+  at("fresh").textContent = r.get("accepted").toFixed(1);
+  at("up").textContent = rate(r.get("up"));
+  at("down").textContent = rate(r.get("down"));
+  at("mptcp").textContent = c.accepted ? Math.round((100 * c.client_mptcp) / c.accepted) + " %" : "–";
+  at("refused").textContent = count(refused);
+  const reasons = (what, of) => Object.entries(of || {}).filter(([, n]) => n > 0).sort((a, b) => b[1] - a[1])
+    .map(([reason, n]) => element("li", {}, element("span", {}, `${what}: ${reason}`), element("span", {}, count(n))));
+  list("refusals", [...reasons("refused", c.refused), ...reasons("fallback", c.fallbacks)], "None so far.");
+  list("listeners", (s.listeners || []).map((l) => element("li", {}, element("span", {}, `${l.name} (${l.type})`), element("span", { class: l.mptcp ? "good" : "warn" }, l.mptcp ? "MPTCP" : "TCP: " + l.reason), element("small", {}, `${l.address} → ${l.upstream}`))), "None.");
+  list("health", (s.upstreams || []).flatMap((u) => u.hops?.length
+    ? u.hops.map((h) => element("li", {}, element("span", {}, h.name), element("span", { class: h.up ? "good" : "bad" }, h.up ? "up" : "down"), element("small", {}, (h.checked ? `checked in ${(h.check_seconds * 1000).toFixed(1)} ms` : "not checked yet") + (h.error ? `; last failure: ${h.error}` : ""))))
+    : [element("li", {}, element("span", {}, u.name), element("span", { class: "note" }, u.type))]), "None.");
+  return { in: r.get("down"), out: r.get("up") };
+}
+
+function showUsers(connections, connectionRates) {
+  const users = new Map();
+  for (const c of connections) {
+    if (!c.user) continue;
+    const u = users.get(c.user) || { n: 0, bytes: 0, rate: 0 };
+    u.n++;
+    u.bytes += c.bytes_up + c.bytes_down;
+    u.rate += connectionRates.get(c.id) || 0;
+    users.set(c.user, u);
+  }
+  at("users-section").hidden = users.size === 0;
+  const most = [...users].sort((a, b) => b[1].rate - a[1].rate || b[1].bytes - a[1].bytes).slice(0, 20);
+  list("users", most.map(([name, u]) => element("li", {}, element("span", {}, name), element("span", {}, rate(u.rate)), element("small", {}, `${count(u.n)} ${u.n === 1 ? "connection" : "connections"}, ${bytes(u.bytes)}`))), "");
+}
+
+async function paths() {
+  if (!pathsKnown) return [];
+  try {
+    return (await ask("GET", "/v1/paths")).connections || [];
+  } catch (err) {
+    if (err.status !== 501) throw err;
+    pathsKnown = false; // by this gateway, until the page is loaded again
+    return [];
+  }
+}
+
+async function look() {
+  const [status, live, subflows] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths()]);
+  const now = performance.now();
+  const all = showStatus(status, now);
+  const connections = live.connections || [];
+  const byID = rates.connections.take(new Map(connections.map((c) => [c.id, c.bytes_up + c.bytes_down])), now);
+  const series = perPath(rates.subflows.take(subflowCounters(subflows), now));
+  chart.add(new Map([["relayed", all], ...[...series].sort((a, b) => a[0].localeCompare(b[0]))]), now);
+  showUsers(connections, byID);
+  table.show({ connections, rates: byID, subflows: new Map(subflows.map((p) => [p.token, p])), may, more: live.more });
+}
+
+// The pause grows with what a look costs, so that a page nobody closes costs a
+// busy gateway little. A page that nobody sees does not look.
+async function watch() {
+  for (;;) {
+    const began = performance.now();
+    if (!document.hidden) {
+      try {
+        await look();
+        problem(null);
+      } catch (err) {
+        problem(err);
+        if (err.status === 401 && !at("token-dialog").open) askForToken(token.get() ? "This token is not accepted any more." : "");
+      }
+    }
+    const took = performance.now() - began;
+    await new Promise((done) => setTimeout(done, Math.max(1000, 10 * took)));
+  }
+}
+
+async function kick(id) {
+  try {
+    await ask("DELETE", "/v1/connections/" + id);
+    await look();
+  } catch (err) {
+    problem(err);
+  }
+}
+
+function allowed(yes) {
+  may = yes;
+  at("token-open").textContent = yes ? "Token in use: forget it" : "Read only";
+  table.draw();
+}
+
+function askForToken(why) {
+  if (token.get()) {
+    token.set("");
+    allowed(false);
+  }
+  at("token-problem").hidden = !why;
+  at("token-problem").textContent = why;
+  at("token-dialog").showModal();
+}
+
+at("token-open").addEventListener("click", () => {
+  if (may) {
+    token.set("");
+    allowed(false);
+  } else {
+    askForToken("");
+  }
+});
+at("token-cancel").addEventListener("click", () => at("token-dialog").close());
+at("token-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const given = at("token").value.trim();
+  try {
+    await ask("GET", "/v1/log-level", given); // a wrong token is refused even for reading
+    token.set(given);
+    at("token").value = "";
+    at("token-dialog").close();
+    allowed(true);
+  } catch (err) {
+    at("token-problem").hidden = false;
+    at("token-problem").textContent = err.message;
+  }
+});
+at("filter").addEventListener("input", () => { table.filter = at("filter").value; table.draw(); });
+at("sort").addEventListener("change", () => { table.order = at("sort").value; table.draw(); });
+if (token.get()) allowed(true);
+watch();

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package web is the page on which operators watch a running gateway: static
+// files without anything from elsewhere. What it shows it gets from the
+// interface of package admin, which serves it too.
+package web
+
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+)
+
+//go:embed page
+var files embed.FS
+
+// policy lets the page use nothing but its own files and the interface that
+// they are served by, and lets nobody put it into a page of his own.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// Page serves the page at / and its parts below /page/.
+func Page() http.Handler {
+	parts, err := fs.Sub(files, "page")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	server := http.StripPrefix("/page", http.FileServerFS(parts))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		// Another version of the program has another page.
+		h.Set("Cache-Control", "no-cache")
+		if r.URL.Path == "/" {
+			http.ServeFileFS(w, r, parts, "index.html")
+			return
+		}
+		server.ServeHTTP(w, r)
+	})
+}
