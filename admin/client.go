@@ -134,6 +134,12 @@ func (c *Client) Drain(ctx context.Context, timeout time.Duration) (Drain, error
 	return ask[Drain](ctx, c, http.MethodPost, path, nil)
 }
 
+// Upgrade starts the program that is installed now in place of the one that
+// runs.
+func (c *Client) Upgrade(ctx context.Context) (Upgraded, error) {
+	return ask[Upgraded](ctx, c, http.MethodPost, "/v1/upgrade", nil)
+}
+
 // Live returns an error unless everything that has to run does.
 func (c *Client) Live(ctx context.Context) error {
 	return c.request(ctx, http.MethodGet, "/livez", nil, nil)

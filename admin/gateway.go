@@ -20,6 +20,9 @@ type Gateway interface {
 	// Reload reads the configuration again. On an error the one from before
 	// stays in force.
 	Reload() (Reloaded, error)
+	// Upgrade starts a successor, which serves new connections from then on. On
+	// an error nothing changes.
+	Upgrade() (Upgraded, error)
 	LogLevel() string
 	// SetLogLevel changes the level until the next reload.
 	SetLogLevel(level string) error

@@ -36,6 +36,7 @@ var routes = []route{
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
 	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},
 	{"POST", "/v1/reload", (*Server).reload, "Reads the configuration again; with mistakes in it nothing changes", nil, nil, Reloaded{}, []int{409, 422}},
+	{"POST", "/v1/upgrade", (*Server).upgrade, "Starts the program that is installed now, which takes over; connections stay until they end", nil, nil, Upgraded{}, []int{409, 500}},
 	{"GET", "/v1/log-level", (*Server).logLevel, "The least serious level that is logged", nil, nil, LogLevel{}, nil},
 	{"PUT", "/v1/log-level", (*Server).setLogLevel, "Changes the level until the next reload", nil, LogLevel{}, LogLevel{}, []int{422}},
 	{"POST", "/v1/drain", (*Server).drain, "Stops to accept; the gateway ends when its connections have ended", drainParameters, nil, Drain{}, nil},
@@ -71,6 +72,21 @@ func (s *Server) reload(w http.ResponseWriter, _ *http.Request) error {
 		return &Error{err.Error(), "", http.StatusConflict}
 	case err != nil:
 		return &Error{err.Error(), "the configuration from before stays in force", http.StatusUnprocessableEntity}
+	}
+	return answer(w, done)
+}
+
+func (s *Server) upgrade(w http.ResponseWriter, _ *http.Request) error {
+	// To start the program may take longer than other answers.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	done, err := s.o.Gateway.Upgrade()
+	switch {
+	case errors.Is(err, ErrDraining):
+		return &Error{err.Error(), "", http.StatusConflict}
+	case err != nil:
+		return &Error{err.Error(), "the process from before stays in charge; the log says more", http.StatusInternalServerError}
 	}
 	return answer(w, done)
 }

@@ -93,6 +93,10 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
+// Leave ends the connections of operators with the answer that is under way, or
+// the next, so that they come to another process that listens.
+func (s *Server) Leave() { s.http.SetKeepAlivesEnabled(false) }
+
 // Close stops to serve. Requests that are being answered may go on until ctx
 // ends.
 func (s *Server) Close(ctx context.Context) error {

@@ -64,7 +64,10 @@ func (g *gateway) Kick(id uint64) bool {
 }
 
 func (g *gateway) Reload() (Reloaded, error) { return g.reloaded, g.err }
-func (g *gateway) LogLevel() string          { return g.level }
+func (g *gateway) Upgrade() (Upgraded, error) {
+	return Upgraded{PID: 2, Draining: 1, Active: 3}, g.err
+}
+func (g *gateway) LogLevel() string { return g.level }
 func (g *gateway) SetLogLevel(l string) error {
 	if g.err == nil {
 		g.level = l

@@ -202,6 +202,13 @@ type Connections struct {
 	More bool `json:"more"`
 }
 
+// Upgraded tells of a successor.
+type Upgraded struct {
+	PID      int   `json:"pid"`      // of the process that serves new connections
+	Draining int   `json:"draining"` // the process from before
+	Active   int64 `json:"active"`   // connections that stay with it
+}
+
 // Reloaded tells of a configuration that is in force now.
 type Reloaded struct {
 	// Listeners that it has.

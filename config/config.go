@@ -3,7 +3,6 @@
 package config
 
 import (
-	"net/netip"
 	"time"
 )
 
@@ -18,6 +17,9 @@ type Config struct {
 	// How long connections may go on after the order to stop, before they are
 	// ended.
 	DrainTimeout time.Duration `yaml:"drain-timeout"`
+
+	// How long connections may stay with the process from before an upgrade.
+	UpgradeDrainTimeout time.Duration `yaml:"upgrade-drain-timeout"`
 
 	// How operators see and steer a running Tandem.
 	Admin Admin `yaml:"admin"`
@@ -70,18 +72,6 @@ type Admin struct {
 	// Group whose members may use the socket, besides the user that Tandem runs
 	// as; the group that Tandem runs as if not given.
 	Group string `yaml:"group"`
-
-	// Addresses and ports that answer over TCP, with a web page at `/`. Without
-	// TLS they have to be loopback addresses, which everybody on this machine may
-	// read. None if not given.
-	Listen []netip.AddrPort `yaml:"listen"`
-
-	// File whose first line is the token that gives the right to do everything
-	// over TCP, at least 16 bytes.
-	TokenFile string `yaml:"token-file"`
-
-	// TLS of the addresses that answer over TCP.
-	TLS AdminTLS `yaml:"tls"`
 }
 
 // Limits say how many connections there may be. Connections beyond them are

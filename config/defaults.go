@@ -22,10 +22,11 @@ const AdminSocket = "/run/tandem/tandem.sock"
 
 func defaults() *Config {
 	return &Config{
-		Log:          Log{Level: LogInfo, Format: LogText},
-		DrainTimeout: 30 * time.Second,
-		Admin:        Admin{Socket: AdminSocket},
-		Telemetry:    Telemetry{OTLP: OTLP{Interval: 15 * time.Second, Timeout: 10 * time.Second}},
+		Log:                 Log{Level: LogInfo, Format: LogText},
+		DrainTimeout:        30 * time.Second,
+		UpgradeDrainTimeout: 24 * time.Hour,
+		Admin:               Admin{Socket: AdminSocket},
+		Telemetry:           Telemetry{OTLP: OTLP{Interval: 15 * time.Second, Timeout: 10 * time.Second}},
 		Records: Records{
 			File:  RecordFile{MaxSize: 100e6, MaxAge: 24 * time.Hour, Keep: 7},
 			IPFIX: IPFIX{Transport: TransportUDP, Templates: 10 * time.Minute},

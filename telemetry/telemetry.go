@@ -159,6 +159,14 @@ func (t *Telemetry) Traces() Losses {
 	return t.traces.losses()
 }
 
+// Leave lets nobody scrape any more; a collector is told on. Another process
+// has the sockets.
+func (t *Telemetry) Leave() {
+	if t != nil && t.http != nil {
+		t.http.Close()
+	}
+}
+
 // Close tells the collector what it has not been told yet, for two seconds at
 // most, and ends everything. What could not be delivered is logged.
 func (t *Telemetry) Close() {

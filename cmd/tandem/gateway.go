@@ -35,17 +35,22 @@ type gateway struct {
 	admin     operators
 	observers observers
 	aaa       aaa
+	command   []string // that starts a successor
 
-	mu      sync.Mutex // of what follows, and of whoever changes what runs
-	current *setup     // what a reload replaces
-	bound   []proxy.Bound
-	ending  bool
+	changing sync.Mutex // of who changes what runs
+
+	mu        sync.Mutex // of what follows
+	current   *setup     // what a reload replaces
+	bound     []proxy.Bound
+	ending    bool
+	successor int // its process; 0: none
 }
 
 // startGateway brings up everything that a configuration asks for, or nothing.
-// File is where the configuration is from.
-func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
-	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine(), file: file, started: time.Now()}
+// File is where the configuration is from, and left what a predecessor leaves,
+// nil if there is none.
+func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gateway, error) {
+	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine(), file: file, started: time.Now(), command: ownCommand()}
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
 	}
@@ -55,7 +60,7 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 	}
 	g.observers.log = connectionLog{g.log}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c)}); g.noEBPF == nil {
+	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c), Inherited: left != nil}); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
 	if g.server, err = proxy.NewServer(options); err != nil {
@@ -69,18 +74,39 @@ func startGateway(c *config.Config, file string, logs *logs) (*gateway, error) {
 		g.closePrograms()
 		return nil, fmt.Errorf("subscribers: %w", err)
 	}
-	if err := g.apply(c); err != nil {
+	if left != nil {
+		g.rules.succeeds = left.Table
+		g.observers.inherited = left.Scrapes
+		err = g.server.Inherit(left.Sockets)
+	}
+	if err == nil {
+		err = g.apply(c)
+	}
+	if err != nil {
+		g.disown(left)
 		g.server.Close()
 		g.aaa.stop(g.log)
 		g.closePrograms()
 		return nil, err
 	}
 	if err := g.observers.start(g, c); err != nil {
+		g.disown(left)
 		g.abandon()
 		return nil, err
 	}
-	g.admin.open(c.Admin, g.log)
+	g.admin.open(c.Admin, left, g.log)
+	if left != nil {
+		left.close()
+	}
 	return g, nil
+}
+
+// disown has a gateway that could not be brought up leave to its predecessor
+// what that has.
+func (g *gateway) disown(left *estate) {
+	if left != nil && g.programs != nil {
+		g.programs.Leave()
+	}
 }
 
 // eventLoops is how many there are to be. The scheduler of Go gets two processors
@@ -155,6 +181,8 @@ func (g *gateway) serve(next *setup) error {
 // reload reads the configuration again and returns it. On an error the one from
 // before stays in force.
 func (g *gateway) reload() (*config.Config, error) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ending {

@@ -21,11 +21,23 @@ const defaultOwnMark = 0x7464
 // servers that see addresses of clients.
 type interception struct {
 	*tproxy.Interceptor // nil: nothing
+	// succeeds is the table of a predecessor, which lives on for a moment; empty
+	// if there is none.
+	succeeds string
+}
+
+// table is the name of the table of rules.
+func (i *interception) table() string {
+	if i.succeeds == tables[0] {
+		return tables[1]
+	}
+	return tables[0]
 }
 
 // apply replaces what is intercepted. On an error nothing has changed.
 func (i *interception) apply(c tproxy.Config) error {
 	var err error
+	c.Name = i.table()
 	switch wanted := interceptsAnything(&c); {
 	case wanted && i.Interceptor == nil:
 		i.Interceptor, err = tproxy.Install(c)

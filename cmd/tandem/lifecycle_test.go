@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -91,14 +92,21 @@ const stillThere = "still there?"
 
 func exchange(t *testing.T, c net.Conn) {
 	t.Helper()
+	if err := tryExchange(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryExchange(c net.Conn) error {
 	c.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := io.WriteString(c, stillThere); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	b := make([]byte, len(stillThere))
 	if _, err := io.ReadFull(c, b); err != nil || string(b) != stillThere {
-		t.Fatalf("read %q, %v", b, err)
+		return fmt.Errorf("read %q: %w", b, err)
 	}
+	return nil
 }
 
 func (r *relayed) signal(t *testing.T, s syscall.Signal) {

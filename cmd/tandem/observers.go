@@ -28,6 +28,8 @@ type observers struct {
 	telemetry atomic.Pointer[telemetry.Telemetry] // nil: none
 	keeper    atomic.Pointer[records.Keeper]      // nil: none
 
+	inherited, scrapes []scrape // of a predecessor, and those that are listened on
+
 	// What they were started with.
 	telemetryConfig config.Telemetry
 	recordsConfig   config.Records
@@ -62,6 +64,7 @@ func (o *observers) start(g *gateway, c *config.Config) error {
 		return fmt.Errorf("telemetry.otlp: %w", err)
 	}
 	options.Read, options.Version, options.Started, options.Log = g.sample, version, g.started, g.log
+	options.Listen = o.listen
 	running, err := telemetry.Start(options)
 	if err != nil {
 		return fmt.Errorf("telemetry: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/handover"
 )
 
 func runCommand() *cobra.Command {
@@ -23,7 +24,9 @@ func runCommand() *cobra.Command {
 		Long: `Runs the gateway until SIGTERM or SIGINT, which let the connections that are
 served come to their end (drain-timeout); a second one ends them at once.
 SIGHUP reads the configuration again without dropping a connection; mistakes in
-it are logged and nothing is changed.
+it are logged and nothing is changed. SIGUSR2 starts the program that is
+installed now, which takes over; the connections that are served stay with this
+one until they end (upgrade-drain-timeout).
 
 Without a configuration file it serves SOCKS5 and the Convert protocol to this
 machine.`,
@@ -45,8 +48,18 @@ func load(file string) (*config.Config, error) {
 func run(cmd *cobra.Command, file string) error {
 	// Before anything else: a signal must not find the program half started.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	defer signal.Stop(signals)
+	predecessor, err := handover.Inherited()
+	if err != nil {
+		return err
+	}
+	var left *estate
+	if predecessor != nil {
+		if left, err = inherited(predecessor); err != nil {
+			return err
+		}
+	}
 
 	c, err := load(file)
 	if err != nil {
@@ -54,22 +67,35 @@ func run(cmd *cobra.Command, file string) error {
 	}
 	logs := newLogs(os.Stderr, c.Log)
 	slog.SetDefault(logs.logger)
-	g, err := startGateway(c, file, logs)
+	g, err := startGateway(c, file, logs, left)
 	if err != nil {
 		return err
 	}
 	g.banner(cmd.OutOrStdout())
 	g.admin.serve(g)
+	if predecessor != nil {
+		if err := predecessor.Ready(); err != nil {
+			g.log.Warn("in charge, and the predecessor's connections may be lost", "err", err)
+		}
+		g.claim()
+	}
 	timeout := g.untilTheEnd(signals)
 	ctx, end := context.WithCancel(cmd.Context())
 	defer end()
 	go func() {
 		late := time.NewTimer(timeout)
 		defer late.Stop()
+		ordered := false
 		for {
 			select {
 			case sig := <-signals:
-				if sig != syscall.SIGHUP {
+				switch {
+				case sig == syscall.SIGHUP || sig == syscall.SIGUSR2:
+					g.forward(sig.(syscall.Signal))
+				case g.succeededBy() != 0 && !ordered:
+					ordered = true // until now nobody wanted an end
+					late.Reset(g.drainTimeout())
+				default:
 					end()
 				}
 			case d := <-g.admin.drains:
@@ -91,10 +117,16 @@ func (g *gateway) untilTheEnd(signals <-chan os.Signal) time.Duration {
 	for {
 		select {
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			switch sig {
+			case syscall.SIGHUP:
+				_, _ = g.reload() // has logged how it went
+			case syscall.SIGUSR2:
+				if _, err := g.upgrade(); err == nil {
+					return g.upgradeTimeout()
+				}
+			default:
 				return g.drainTimeout()
 			}
-			_, _ = g.reload() // has logged how it went
 		case d := <-g.admin.drains:
 			return d
 		}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/handover"
+	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/proxy/tproxy"
+	"github.com/tandem-gateway/tandem/telemetry"
+)
+
+// estate is what a tandem leaves to its successor. What is called FD is an index
+// into the descriptors on the way, and a descriptor at both ends.
+type estate struct {
+	Sockets []proxy.Socket `json:"sockets,omitempty"` // of listeners
+	Admin   *place         `json:"admin,omitempty"`
+	Scrapes []scrape       `json:"scrapes,omitempty"`
+	// Table is the nftables table in use. The successor makes another one, and
+	// both intercept the same for a moment.
+	Table string `json:"table,omitempty"`
+}
+
+// place is where operators are answered.
+type place struct {
+	Path string `json:"path"`
+	FD   int    `json:"fd"`
+}
+
+// scrape is where metrics are scraped.
+type scrape struct {
+	Address netip.AddrPort `json:"address"`
+	FD      int            `json:"fd"`
+}
+
+// tables take turns.
+var tables = [...]string{tproxy.DefaultName, tproxy.DefaultName + "-upgraded"}
+
+// descriptors replaces each FD of e by what f returns.
+func (e *estate) descriptors(f func(int) (int, error)) error {
+	var errs []error
+	one := func(fd *int) {
+		var err error
+		*fd, err = f(*fd)
+		errs = append(errs, err)
+	}
+	for i := range e.Sockets {
+		one(&e.Sockets[i].FD)
+	}
+	if e.Admin != nil {
+		one(&e.Admin.FD)
+	}
+	for i := range e.Scrapes {
+		one(&e.Scrapes[i].FD)
+	}
+	return errors.Join(errs...)
+}
+
+// inherited reads what a predecessor has left.
+func inherited(p *handover.Predecessor) (*estate, error) {
+	var e estate
+	if err := json.Unmarshal(p.State, &e); err != nil {
+		return nil, fmt.Errorf("take over: %w", err)
+	}
+	err := e.descriptors(func(i int) (int, error) {
+		if i < 0 || i >= len(p.FDs) {
+			return -1, fmt.Errorf("take over: there is no descriptor %d of %d", i, len(p.FDs))
+		}
+		return p.FDs[i], nil
+	})
+	return &e, err
+}
+
+// estate is what g has to leave.
+func (g *gateway) estate() *estate {
+	e := &estate{Sockets: g.server.Sockets(), Scrapes: g.observers.scrapes}
+	if g.admin.socket != nil {
+		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket)}
+	}
+	if g.rules.Interceptor != nil {
+		e.Table = g.rules.table()
+	}
+	return e
+}
+
+// descriptor is that of a socket, which stays its owner's.
+func descriptor(s syscall.Conn) int {
+	fd := -1
+	if c, err := s.SyscallConn(); err == nil {
+		_ = c.Control(func(u uintptr) { fd = int(u) })
+	}
+	return fd
+}
+
+// listen opens a socket for scrapes, or finds the one that was inherited.
+func (o *observers) listen(addr netip.AddrPort) (l net.Listener, err error) {
+	for _, s := range o.inherited {
+		if s.Address == addr {
+			l, err = adopt(s.FD)
+		}
+	}
+	if l == nil && err == nil {
+		l, err = telemetry.Listen(addr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.scrapes = append(o.scrapes, scrape{addr, descriptor(l.(*net.TCPListener))})
+	return l, nil
+}
+
+// adopt makes a listener of a descriptor, which stays its owner's.
+func adopt(fd int) (net.Listener, error) {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(copied), "scrapes")
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// close closes what others have made copies of.
+func (e *estate) close() {
+	if e.Admin != nil {
+		unix.Close(e.Admin.FD)
+	}
+	for _, s := range e.Scrapes {
+		unix.Close(s.FD)
+	}
+}
