@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	socks5 "golang.org/x/net/proxy"
+
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+const pageToken = "0123456789abcdef0123456789abcdef"
+
+// startWithPage starts a tandem that serves the page, and returns its address.
+func startWithPage(t *testing.T) (*local, string) {
+	t.Helper()
+	l := newLocal(t, "")
+	dir := filepath.Dir(l.file)
+	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(pageToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := "admin: {socket: " + l.socket + ", listen: [\"127.0.0.1:0\"], token-file: token}\n" + phones
+	if err := os.WriteFile(l.file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.start()
+	at := regexp.MustCompile(`http://\S+`).FindString(l.banner.String())
+	if at == "" {
+		t.Fatalf("no address of the page:\n%s", l.banner)
+	}
+	return l, at
+}
+
+// stream sends to whoever connects, until the end of the test.
+func stream(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer c.Close()
+				some := make([]byte, 4096)
+				for {
+					if _, err := c.Write(some); err != nil {
+						return
+					}
+					select {
+					case <-t.Context().Done():
+						return
+					case <-time.After(20 * time.Millisecond): // a rate, not a wait
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+// streamTo reads from a server through tandem as a user; ended is closed when that
+// ends.
+func streamTo(t *testing.T, l *local, user, server string) (ended <-chan struct{}) {
+	t.Helper()
+	d, err := socks5.SOCKS5("tcp", l.status().Listeners[0].Address.String(), &socks5.Auth{User: user, Password: "secret"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Dial("tcp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	t.Cleanup(func() {
+		_ = c.Close()
+		<-done
+	})
+	return done
+}
+
+// browser is a page in Chromium.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // that the page had
+}
+
+func openBrowser(t *testing.T, url string) *browser {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("needs chromium: apt-get install --no-install-recommends chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.WindowSize(1280, 1000))
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	allocator, closeAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeBrowser := chromedp.NewContext(allocator)
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(ctx) // waits for the process
+		closeBrowser()
+		closeAllocator()
+	})
+	b := &browser{t: t, ctx: ctx}
+	chromedp.ListenTarget(ctx, func(event any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			b.problems = append(b.problems, e.ExceptionDetails.Error())
+		case *log.EventEntryAdded:
+			b.problems = append(b.problems, e.Entry.Text+" "+e.Entry.URL)
+		}
+	})
+	b.do(log.Enable(), chromedp.Navigate(url))
+	return b
+}
+
+func (b *browser) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	if err := chromedp.Run(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// is evaluates an expression until it is true. The policy of the page forbids
+// what chromedp.Poll does.
+func (b *browser) is(expression string) {
+	b.t.Helper()
+	labtest.Await(b.t, patience, expression, func() (yes bool) {
+		b.do(chromedp.Evaluate(expression, &yes))
+		return yes
+	})
+}
+
+func (b *browser) screenshot(name string, width, height int64, scheme string) {
+	b.t.Helper()
+	var picture []byte
+	b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+		chromedp.EmulateViewport(width, height))
+	b.is(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", width))
+	b.is(fmt.Sprintf("matchMedia('(prefers-color-scheme: %s)').matches", scheme))
+	b.do(chromedp.FullScreenshot(&picture, 90))
+	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name+".jpg"), picture, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestPage uses the page as operators do.
+func TestPage(t *testing.T) {
+	if _, err := exec.LookPath("chromium"); err != nil {
+		t.Skip("needs chromium: apt-get install --no-install-recommends chromium")
+	}
+	l, at := startWithPage(t)
+	server := stream(t)
+	ada, bob := streamTo(t, l, "ada", server), streamTo(t, l, "bob", server)
+	b := openBrowser(t, at)
+	rows := func(n int) string {
+		return fmt.Sprintf("document.querySelectorAll('#connections tr[data-id]').length === %d", n)
+	}
+
+	b.is(rows(2))
+	b.is("document.getElementById('active').textContent === '2'")
+	b.is("document.querySelectorAll('#users li').length === 2")
+	// Rates need two looks: they show that it goes on by itself.
+	b.is("/[1-9]/.test(document.getElementById('down').textContent)")
+	b.is("/[1-9]/.test(document.querySelector('[data-path=relayed]').textContent)")
+	b.is("document.querySelectorAll('#chart path').length >= 1")
+
+	b.do(chromedp.SendKeys("#filter", "bob"))
+	b.is(rows(1) + " && document.getElementById('count').textContent === '1 of 2'")
+	b.do(chromedp.SendKeys("#filter", " nobody"))
+	b.is(rows(0))
+	b.do(chromedp.Evaluate("document.getElementById('filter').value = ''; document.getElementById('filter').dispatchEvent(new Event('input'))", nil))
+	b.is(rows(2))
+
+	// One more connection comes while the page is open.
+	carol := streamTo(t, l, "ada", server)
+	b.is(rows(3))
+
+	b.do(chromedp.Click("#connections tr:first-child button.id"))
+	b.is("document.querySelectorAll('#connections tr.more').length === 1 && !document.querySelector('.kick')")
+	b.screenshot("light", 1280, 1000, "light")
+	b.screenshot("dark", 1280, 1000, "dark")
+	b.screenshot("phone", 360, 740, "dark")
+	b.do(chromedp.EmulateViewport(1280, 1000))
+
+	b.do(chromedp.Click("#token-open"), chromedp.SendKeys("#token", strings.Repeat("x", 32)+"\r"))
+	b.is("document.getElementById('token-problem').textContent.includes('not the token')")
+	b.mu.Lock()
+	b.problems = nil // Chromium tells of the 401
+	b.mu.Unlock()
+	b.do(chromedp.Evaluate("document.getElementById('token').value = ''", nil), chromedp.SendKeys("#token", pageToken+"\r"))
+	b.is("document.getElementById('token-open').textContent.includes('in use') && !!document.querySelector('.kick')")
+	b.do(chromedp.Click(".kick"))
+	b.is(rows(2))
+	labtest.Await(t, patience, "a client to notice that it was kicked", func() bool {
+		select {
+		case <-ada:
+		case <-bob:
+		case <-carol:
+		default:
+			return false
+		}
+		return true
+	})
+	if n := len(l.connections()); n != 2 {
+		t.Errorf("%d connections are left, want 2", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.problems) > 0 {
+		t.Errorf("problems of the page: %q", b.problems)
+	}
+}
