@@ -3,6 +3,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 )
 
@@ -72,6 +73,18 @@ type Admin struct {
 	// Group whose members may use the socket, besides the user that Tandem runs
 	// as; the group that Tandem runs as if not given.
 	Group string `yaml:"group"`
+
+	// Addresses and ports that answer over TCP, with a web page at `/`. Without
+	// TLS they have to be loopback addresses, which everybody on this machine may
+	// read. None if not given.
+	Listen []netip.AddrPort `yaml:"listen"`
+
+	// File whose first line is the token that gives the right to do everything
+	// over TCP, at least 16 bytes.
+	TokenFile string `yaml:"token-file"`
+
+	// TLS of the addresses that answer over TCP.
+	TLS AdminTLS `yaml:"tls"`
 }
 
 // Limits say how many connections there may be. Connections beyond them are

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/web"
 )
 
 // operators is the interface that operators have to a running gateway.
@@ -21,6 +23,7 @@ type operators struct {
 	config  config.Admin
 	socket  *admin.Socket
 	missing error // why there is none
+	remote  remote
 	server  *admin.Server
 	serving sync.WaitGroup
 	drains  chan time.Duration // orders to end, and how long connections may go on
@@ -31,6 +34,7 @@ var errNoSocket = errors.New("admin.socket is empty")
 // open opens the socket. Everything else works without.
 func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 	o.config, o.drains = c, make(chan time.Duration, 1)
+	o.remote.open(&c, log)
 	if c.Socket == "" {
 		o.missing = errNoSocket
 		return
@@ -46,10 +50,14 @@ func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 
 // serve answers for g until close.
 func (o *operators) serve(g *gateway) {
+	if o.socket == nil && len(o.remote.listeners) == 0 {
+		return
+	}
+	o.server = admin.NewServer(admin.Options{Gateway: operated{g}, Paths: &g.paths, Page: web.Page(), Log: g.log})
+	o.remote.serve(o.server, &o.serving, g.log)
 	if o.socket == nil {
 		return
 	}
-	o.server = admin.NewServer(admin.Options{Gateway: operated{g}, Paths: &g.paths, Log: g.log})
 	o.serving.Go(func() {
 		if err := o.server.Serve(o.socket); err != nil && !errors.Is(err, net.ErrClosed) {
 			g.log.Error("operators cannot reach this tandem any more", "err", err)
@@ -59,8 +67,8 @@ func (o *operators) serve(g *gateway) {
 
 // apply looks at a new configuration.
 func (o *operators) apply(c config.Admin, log *slog.Logger) {
-	if c != o.config {
-		log.Warn("admin.socket and admin.group change when tandem is started again")
+	if !reflect.DeepEqual(c, o.config) {
+		log.Warn("what is below admin changes when tandem is started again")
 	}
 }
 
