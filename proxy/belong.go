@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
 
@@ -86,4 +87,17 @@ func (s *Server) KickAccount(a *subscribers.Account) int {
 		}
 	}
 	return n
+}
+
+// Reconsider decides anew on the options of a subscriber's connections that are
+// relayed.
+func (s *Server) Reconsider(a *subscribers.Account) {
+	for i := range s.workers {
+		for range s.walk(i, func(x *session) {
+			if x.account == a {
+				_ = x.change(func(*options.Layers) {}, func() {}) // those that are not relayed yet stay as they are
+			}
+		}) {
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 	"github.com/tandem-gateway/tandem/subscribers"
@@ -193,4 +194,28 @@ func TestKickAccount(t *testing.T) {
 	if rec := p.records.wait(t, 1)[0]; !errors.Is(rec.Err, ErrKicked) {
 		t.Error(rec.Err)
 	}
+}
+
+// TestOptionsOfASubscriber changes them while a connection lives.
+func TestOptionsOfASubscriber(t *testing.T) {
+	r := registry(t, subscribers.Policy{}, subscribers.Options{})
+	l := socksListener(socks.Config{})
+	l.Subscribers = r
+	p := serve(t, Options{}, l)
+	c, code := p.open(echoServer(t))
+	if code != 0 {
+		t.Fatalf("told %d", code)
+	}
+	send(t, c, []byte("four"))
+	expect(t, c, "four")
+	set, err := options.ParseSet("inactivity-timeout=90s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := r.Change(subscribers.Matches{Name: "anna"}, subscribers.Changes{Options: &set})
+	if err != nil || len(changed) != 1 {
+		t.Fatalf("%d changed, %v", len(changed), err)
+	}
+	p.Reconsider(changed[0])
+	p.single("the option", func(l *Live) bool { return l.Options != nil && l.Options.Granted() == set })
 }
