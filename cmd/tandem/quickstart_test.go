@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/apps"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+// commands are the blocks of a page that are marked so, such as "sh device".
+func commands(t *testing.T, page, mark string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../docs", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, part := range strings.Split(string(text), "\n```"+mark+"\n")[1:] {
+		block, _, ended := strings.Cut(part, "\n```\n")
+		if !ended {
+			t.Fatalf("%s: a block does not end", page)
+		}
+		blocks = append(blocks, block)
+	}
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no block %q", page, mark)
+	}
+	return blocks
+}
+
+// follow runs the blocks of a page on a host. The last one runs Tandem, until
+// the end of the test.
+func follow(t *testing.T, h *lab.Host, page, mark string) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	// The pages say "tandem", and so has the operators' socket of each host.
+	start := "cd " + dir + "; tandem() { " + asTandem + "=1 " + program + ` "$@"; }; `
+	blocks := commands(t, page, mark)
+	last := len(blocks) - 1
+	for _, block := range blocks[:last] {
+		shell(t, h, start+block)
+	}
+	file := filepath.Join(dir, "tandem.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(complete(string(text))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := labtest.Start(t, h, "sh", "-ec", "cd "+dir+"; export "+asTandem+"=1; "+
+		strings.Replace(blocks[last], "tandem", "exec "+program, 1))
+	labtest.Await(t, 30*time.Second, "Ready of "+page, func() bool { return strings.Contains(s.Log.String(), "Ready.") })
+}
+
+// TestQuickStartHome follows the pages for aggregator and gateway, and downloads
+// over both links.
+func TestQuickStartHome(t *testing.T) {
+	t.Parallel()
+	h := labtest.HybridHome(t, equalHome)
+	server := netip.AddrPortFrom(h.ServerAddr.V4, 80)
+	web := labtest.Nginx(t, h.Server, fileSize, server)
+	follow(t, h.Aggregator, "quickstart-aggregator.md", "sh")
+	follow(t, h.CPE, "quickstart-cpe.md", "sh")
+	checkAggregation(t, []*lab.Link{h.DSL.Link, h.LTE.Link}, func() apps.CurlResult { return fetch(t, h.Client, web, server) })
+}
+
+// TestQuickStartPhone follows the page for phones.
+func TestQuickStartPhone(t *testing.T) {
+	t.Parallel()
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}})
+	server := netip.AddrPortFrom(tp.ServerAddr.V4, 80)
+	web := labtest.Nginx(t, tp.Server, fileSize, server)
+	follow(t, tp.Aggregator, "quickstart-phone.md", "sh server")
+	follow(t, tp.Client, "quickstart-phone.md", "sh device")
+	checkAggregation(t, []*lab.Link{tp.WiFi.Link, tp.Cell.Link}, func() apps.CurlResult {
+		return fetch(t, tp.Client, web, server, "--proxy", "socks5h://127.0.0.1:1080")
+	})
+}
