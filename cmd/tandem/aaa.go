@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/radius"
 	"github.com/tandem-gateway/tandem/subscribers"
@@ -27,13 +28,13 @@ type aaa struct {
 	dynamic    *radius.Dynamic    // nil: none
 }
 
-// start begins to know subscribers. Kick ends the connections of one.
-func (a *aaa) start(c *config.Subscribers, kick func(*subscribers.Account) int, log *slog.Logger) error {
+// start begins to know the subscribers of a server that has no connections yet.
+func (a *aaa) start(c *config.Subscribers, server *proxy.Server, log *slog.Logger) error {
 	a.config = *c
 	o := subscribers.Options{
 		ByAddress: c.RADIUS.ByAddress, WhenAway: away(c.RADIUS.WhenAway), Interim: c.RADIUS.Accounting.Interim, Linger: c.Linger,
 		Cache: subscribers.CacheOptions{Time: c.RADIUS.Cache.Time, Negative: c.RADIUS.Cache.Negative, Size: c.RADIUS.Cache.Size},
-		Kick:  func(a *subscribers.Account) { kick(a) }, Log: log,
+		Kick:  func(a *subscribers.Account) { server.KickAccount(a) }, Log: log,
 	}
 	var err error
 	if o.Directory, err = directory(c); err != nil {
@@ -67,17 +68,22 @@ func (a *aaa) start(c *config.Subscribers, kick func(*subscribers.Account) int, 
 	if a.registry, err = subscribers.NewRegistry(o); err != nil {
 		return err
 	}
-	return a.listen(&c.RADIUS.Dynamic, identity, log)
+	return a.listen(&c.RADIUS.Dynamic, identity, server, log)
 }
 
 // listen takes requests to change sessions.
-func (a *aaa) listen(c *config.RADIUSDynamic, identity radius.Identity, log *slog.Logger) error {
+func (a *aaa) listen(c *config.RADIUSDynamic, identity radius.Identity, server *proxy.Server, log *slog.Logger) error {
 	if c.Listen == nil {
 		return nil
 	}
 	o := radius.DynamicOptions{
 		Listen: *c.Listen, Clients: map[netip.Addr][]byte{}, Identity: identity,
 		WithoutTimestamp: c.WithoutTimestamp, Registry: a.registry, Log: log,
+		Changed: func(changed []*subscribers.Account) {
+			for _, one := range changed {
+				server.Reconsider(one)
+			}
+		},
 	}
 	for _, client := range c.Clients {
 		key, err := client.Key()

@@ -68,7 +68,7 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 		return nil, err
 	}
 	g.paths.server = g.server
-	if err := g.aaa.start(&c.Subscribers, g.server.KickAccount, g.log); err != nil {
+	if err := g.aaa.start(&c.Subscribers, g.server, g.log); err != nil {
 		g.server.Close()
 		g.aaa.stop(g.log)
 		g.closePrograms()
