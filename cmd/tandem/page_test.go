@@ -173,9 +173,10 @@ func (b *browser) screenshot(name string, width, height int64, scheme string) {
 	b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
 		chromedp.EmulateViewport(width, height))
 	b.is(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", width))
+	b.is("chart.viewBox.baseVal.width === chart.clientWidth")
 	b.is(fmt.Sprintf("matchMedia('(prefers-color-scheme: %s)').matches", scheme))
-	b.do(chromedp.FullScreenshot(&picture, 90))
-	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name+".jpg"), picture, 0o644); err != nil {
+	b.do(chromedp.FullScreenshot(&picture, 100))
+	if err := os.WriteFile(filepath.Join(b.t.ArtifactDir(), name+".png"), picture, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
 }

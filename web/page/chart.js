@@ -14,15 +14,18 @@ const svg = (name, attributes, ...children) => {
 export class Chart {
   #svg;
   #legend;
+  #at = performance.now(); // the last look
   #series = new Map(); // name → {points, now}, in the order of colours
 
   constructor(svg, legend) {
     this.#svg = svg;
     this.#legend = legend;
+    new ResizeObserver(() => this.draw(this.#at)).observe(svg);
   }
 
   // add takes name → {in, out} in bytes per second.
   add(values, at) {
+    this.#at = at;
     for (const name of values.keys()) {
       if (!this.#series.has(name)) this.#series.set(name, { points: [] });
     }
