@@ -133,7 +133,12 @@ func (k *legKeeper) keep(p Path) {
 			continue // with a cookie
 		}
 		tell(err)
-		k.hop.o.Log.Debug("a leg is down", "upstream", k.hop.ConvertHop.Name(), "path", p.String(), "err", err)
+		select {
+		case <-k.stream.Done():
+			return
+		default:
+			k.hop.o.Log.Debug("a leg is down", "upstream", k.hop.ConvertHop.Name(), "path", p.String(), "err", err)
+		}
 		select {
 		case <-k.stream.Done():
 			return

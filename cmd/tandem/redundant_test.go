@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/apps"
+)
+
+const (
+	redundantHop  = "hag/192.0.2.1:8803/redundant"
+	redundantSize = 3_000_000 // of the file
+)
+
+// redundantHome is a home whose connections are redundant, with two emulated
+// links.
+func redundantHome(t *testing.T, dsl, lte lab.LinkSpec) *home {
+	t.Helper()
+	return newHomeWith(t, lab.HybridHomeSpec{DSL: dsl, LTE: lte}, redundantSize,
+		aggregator+"    convert: {redundant: true}\n", cpe+"    convert: {redundant: true}\n")
+}
+
+// TestRedundantLinkCut cuts either link in the middle of a download that both
+// carry.
+func TestRedundantLinkCut(t *testing.T) {
+	t.Parallel()
+	link := lab.LinkSpec{Emulate: true, Delay: 5 * time.Millisecond, Rate: linkRate}
+	h := redundantHome(t, link, link)
+	for _, access := range []lab.Access{h.DSL, h.LTE} {
+		before := counters(t, h.links()...)
+		done := make(chan apps.CurlResult, 1)
+		go func() {
+			r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
+			if err != nil {
+				t.Error(err)
+			}
+			done <- r
+		}()
+		awaitBytes(t, h, before, redundantSize/2)
+		if err := access.SetUp(false); err != nil {
+			t.Fatal(err)
+		}
+		checkFetched(t, h.web, <-done)
+		if err := access.SetUp(true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitLog(t, h.cpe, "upstream="+redundantHop)
+	for i, n := range counters(t, h.links()...) {
+		if n < redundantSize/2 {
+			t.Errorf("link %d carried %d bytes of two copies of %d", i, n, redundantSize)
+		}
+	}
+}
