@@ -34,7 +34,9 @@ var errNoSocket = errors.New("admin.socket is empty")
 // open opens the socket. Everything else works without.
 func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 	o.config, o.drains = c, make(chan time.Duration, 1)
-	o.remote.open(&c, log)
+	if left == nil { // else its addresses are taken until claim
+		o.remote.open(&c, log)
+	}
 	if c.Socket == "" {
 		o.missing = errNoSocket
 		return

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -53,7 +54,7 @@ func (r *remote) bind(c *config.Admin) error {
 func (r *remote) serve(s *admin.Server, serving *sync.WaitGroup, log *slog.Logger) {
 	for _, l := range r.listeners {
 		serving.Go(func() {
-			if err := s.ServeTCP(l, &r.access); err != nil {
+			if err := s.ServeTCP(l, &r.access); err != nil && !errors.Is(err, net.ErrClosed) {
 				log.Error("operators cannot reach this tandem over TCP any more", "address", l.Addr(), "err", err)
 			}
 		})

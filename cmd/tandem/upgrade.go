@@ -116,6 +116,17 @@ func (g *gateway) claim() {
 	if err := g.paths.claim(); err != nil {
 		g.log.Error("cannot take over path management", "err", err)
 	}
+	g.admin.claim(g)
+}
+
+// claim opens the addresses that a predecessor has closed.
+func (o *operators) claim(g *gateway) {
+	o.remote.open(&o.config, g.log)
+	if o.server == nil {
+		o.serve(g)
+		return
+	}
+	o.remote.serve(o.server, &o.serving, g.log)
 }
 
 func (p *pathManagers) leave() error {
@@ -134,9 +145,14 @@ func (p *pathManagers) claim() error {
 
 // leave leaves new operators to a successor; requests under way go on.
 func (o *operators) leave() {
+	for _, l := range o.remote.listeners {
+		_ = l.Close()
+	}
 	if o.socket != nil {
 		o.socket.Leave()
 		_ = o.socket.Close()
+	}
+	if o.server != nil {
 		o.server.Leave()
 	}
 }
