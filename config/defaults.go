@@ -115,6 +115,7 @@ func (u *Upstream) setDefaults(t string, _ *Config) {
 		return
 	}
 	u.MPTCP, u.FastOpen = mptcp.ModePrefer, true
+	u.Ask = &Ask{By: AskByRequest}
 	u.Health = &Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
 }
 

@@ -56,6 +56,9 @@ type Listener struct {
 	// The subflows of connections with clients.
 	Paths Paths `yaml:"paths"`
 
+	// Options of the connections of clients, on both legs.
+	Options ListenerOptions `yaml:"options"`
+
 	// Name of the upstream that connections go to.
 	Upstream string `yaml:"upstream"`
 

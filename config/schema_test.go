@@ -74,7 +74,7 @@ func reflected(t *testing.T) *jsonschema.Schema {
 				t.Errorf("type %v is not in kinds", of)
 			case known.pattern == "":
 				return nil
-			case of.String() == "policy.PortRange" || of.String() == "config.DSCP":
+			case of.String() == "policy.PortRange" || of.String() == "config.DSCP" || of.String() == "config.OptionValue":
 				return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string", Pattern: known.pattern}}}
 			}
 			return &jsonschema.Schema{Type: "string", Pattern: known.pattern}

@@ -33,6 +33,10 @@ type Upstream struct {
 	// The subflows of these connections.
 	Paths Paths `yaml:"paths"`
 
+	// What the servers are asked to do on the connections with them. Not for
+	// type `direct`.
+	Ask *Ask `yaml:"ask,omitempty"`
+
 	// Addresses of the converters or proxies, best first: the next one is used
 	// when one is down. Not for type `direct`.
 	Servers []netip.AddrPort `yaml:"servers,omitempty"`

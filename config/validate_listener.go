@@ -37,6 +37,7 @@ func (v *validator) listener(path string, c *Config, l *Listener, names map[stri
 		v.timeouts(at, l.Timeouts)
 	}
 	v.paths(join(path, "paths"), &l.Paths)
+	v.options(join(path, "options"), &l.Options)
 	v.allowFrom(path, l)
 	v.listenerUpstream(join(path, "upstream"), c, l)
 	v.destinations(join(path, "destinations"), l)

@@ -21,7 +21,7 @@ func (v *validator) upstream(path string, u *Upstream, names map[string]string) 
 	}
 	v.sections(path, u.Type.values(), string(u.Type), "upstreams")
 	if u.Type == UpstreamDirect {
-		for _, key := range []string{"servers", "when-down", "health"} {
+		for _, key := range []string{"servers", "when-down", "health", "ask"} {
 			if at := join(path, key); v.given(at) {
 				v.bad(at, "belongs to upstreams of type convert or socks5", "want it left out: direct goes to the servers themselves")
 			}
@@ -37,6 +37,7 @@ func (v *validator) upstream(path string, u *Upstream, names map[string]string) 
 	if u.Type == UpstreamConvert {
 		v.redundant(join(path, "convert"), u.Convert)
 	}
+	v.ask(join(path, "ask"), u)
 	if u.Type == UpstreamSOCKS5 {
 		v.socks5Client(join(path, "socks5"), u.SOCKS5)
 	}

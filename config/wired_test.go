@@ -20,6 +20,11 @@ var readByConfig = []string{
 	"User.Password", "User.PasswordFile", "User.PasswordHash", // User.Secret
 	"Subscriber.Name", "Subscriber.Password", "Subscriber.PasswordFile", "Subscriber.PasswordHash", "Subscriber.Sources", "Subscriber.Policy", // Subscriber.Known
 	"RADIUSServer.Secret", "RADIUSServer.SecretFile", "RADIUSClient.Secret", "RADIUSClient.SecretFile", // Key
+	// OptionValues.Set and ListenerOptions.Policy
+	"OptionValues.Scheduler", "OptionValues.SubflowRateLimit", "OptionValues.DelayThreshold", "OptionValues.InactivityTimeout",
+	"OptionValues.CongestionControl", "OptionValues.InitialWindow", "OptionValues.UserTimeout", "OptionValues.DelayedACK",
+	"ListenerOptions.Defaults", "ListenerOptions.Accept", "ListenerOptions.From", "ListenerOptions.Caps", "ListenerOptions.Forbid",
+	"ListenerOptions.CongestionControls", "ListenerOptions.Trusted",
 	"SOCKS5Client.Password", "SOCKS5Client.PasswordFile", // SOCKS5Client.Secret
 }
 

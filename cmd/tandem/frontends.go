@@ -7,12 +7,13 @@ import (
 
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/converter"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 )
 
 func (s *setup) socksFront(c *config.Listener) (proxy.FrontEnd, error) {
-	o := &socks.Config{Bind: c.SOCKS5.Bind, UDP: c.SOCKS5.UDP}
+	o := &socks.Config{Bind: c.SOCKS5.Bind, UDP: c.SOCKS5.UDP, AnyUser: c.Options.Accepts(options.FromSOCKS)}
 	users, err := c.SOCKS5.Credentials()
 	if err != nil {
 		return nil, err
@@ -32,6 +33,7 @@ func (s *setup) convertFront(c *config.Listener) (proxy.FrontEnd, error) {
 		Supported:     proxy.ConvertOptions(),
 		HideSYNACK:    !c.Convert.ExtendedHeader,
 		Redundancy:    c.Convert.Redundant,
+		Choices:       c.Options.Accepts(options.FromConvert),
 	}
 	if c.Convert.Cookies == config.CookiesRequired {
 		var secret []byte

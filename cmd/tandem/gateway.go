@@ -26,6 +26,7 @@ type gateway struct {
 	machine   machine
 	programs  *bpf.Programs // nil where eBPF is not to be had
 	noEBPF    error         // why
+	tuner     *tuner
 	limiter   *policy.Limiter
 	server    *proxy.Server
 	rules     interception
@@ -60,14 +61,17 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	}
 	g.observers.log = connectionLog{g.log}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(bpf.Options{Events: managesPaths(c), Inherited: left != nil}); g.noEBPF == nil {
+	if g.programs, g.noEBPF = bpf.Open(wantedPrograms(c, left != nil)); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
+	g.tuner = newTuner(g.programs, g.noEBPF, g.log)
+	options.Tuner = g.tuner
 	if g.server, err = proxy.NewServer(options); err != nil {
 		g.closePrograms()
 		return nil, err
 	}
 	g.paths.server = g.server
+	g.tuner.start(g.server)
 	if err := g.aaa.start(&c.Subscribers, g.server, g.log); err != nil {
 		g.server.Close()
 		g.aaa.stop(g.log)
@@ -260,10 +264,12 @@ func (g *gateway) stopPaths() {
 }
 
 func (g *gateway) closePrograms() {
-	if g.programs == nil {
-		return
-	}
-	if err := g.programs.Close(); err != nil {
-		g.log.Error("cannot unload the eBPF programs", "err", err)
-	}
+	g.tuner.stop(func() {
+		if g.programs == nil {
+			return
+		}
+		if err := g.programs.Close(); err != nil {
+			g.log.Error("cannot unload the eBPF programs", "err", err)
+		}
+	})
 }

@@ -48,6 +48,7 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 			Connect:   c.Timeouts.Connect,
 			Relay:     relay.Timeouts{Idle: c.Timeouts.Idle, HalfClosed: c.Timeouts.HalfClosed},
 		},
+		Options:       c.Options.Policy(),
 		ClientPaths:   clientPaths,
 		ServerPaths:   s.upstreams[c.Upstream].paths,
 		FirstDataWait: s.firstData(c),

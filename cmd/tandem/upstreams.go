@@ -9,7 +9,6 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
-	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
@@ -72,6 +71,8 @@ func (s *setup) throughConverters(u *upstream) {
 			Connect:    s.connectOptions(c),
 			Dialer:     converter.DialerConfig{AllowLoopback: server.Addr().IsLoopback()},
 			ProbeMPTCP: c.Convert.BypassMPTCPServers,
+			Ask:        c.Ask.Options.Set(),
+			AskBy:      askWays[c.Ask.By],
 		}))
 	}
 	u.pool = newPool(s, c, hops)
@@ -95,7 +96,7 @@ func (s *setup) throughProxies(u *upstream) error {
 	client := socks.Client{User: c.SOCKS5.User, Password: password, Eager: c.SOCKS5.Eager}
 	var hops []*proxy.SOCKSHop
 	for _, server := range c.Servers {
-		hops = append(hops, proxy.NewSOCKSHop(hopName(c, server), []netip.AddrPort{server}, s.connectOptions(c), client, options.Set{}))
+		hops = append(hops, proxy.NewSOCKSHop(hopName(c, server), []netip.AddrPort{server}, s.connectOptions(c), client, c.Ask.Options.Set()))
 	}
 	u.pool = newPool(s, c, hops)
 	u.Upstream = u.pool

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bpf"
+	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/proxy"
+)
+
+// tuner puts options of connections into force with eBPF. It implements
+// proxy.Tuner: what the event loops want is done one after the other on a
+// goroutine of its own, because it takes a walk through all sockets.
+type tuner struct {
+	steering *bpf.Steering // nil: missing says why
+	missing  error
+	server   *proxy.Server
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	waiting []func()
+	more    chan struct{} // has room for one
+	ended   chan struct{}
+	running sync.WaitGroup
+}
+
+var (
+	errNoSteering  = errors.New("eBPF programs for it are loaded at start only, and no configuration wanted options then: start tandem again")
+	errRedundant   = errors.New("one MPTCP connection cannot carry bytes twice: it takes an upstream with convert.redundant")
+	errAuto        = errors.New("not built into this version; overflow is the closest")
+	errPaths       = fmt.Errorf("only the first %d paths are told apart", bpf.MaxPaths)
+	errSegments    = errors.New("the kernel cannot count segments: ask for a share of the RTT")
+	errSegmentsToo = errors.New("the kernel cannot count segments, and the RTT is not known yet")
+	errBegun       = errors.New("the connection has sent data already")
+	errNotTaken    = errors.New("the kernel did not take it on a subflow")
+)
+
+// wantedPrograms are those that a configuration needs: steering costs something
+// for each connection, so that it is there only where somebody may use it.
+// Inherited says that a process before this one has some.
+func wantedPrograms(c *config.Config, inherited bool) bpf.Options {
+	steering, requests := c.UsesOptions()
+	return bpf.Options{Events: managesPaths(c), Steering: steering, Requests: requests, Inherited: inherited}
+}
+
+// newTuner takes the programs there are; nil for none.
+func newTuner(programs *bpf.Programs, noEBPF error, log *slog.Logger) *tuner {
+	t := &tuner{missing: noEBPF, log: log, more: make(chan struct{}, 1), ended: make(chan struct{})}
+	if programs != nil {
+		if t.steering = programs.Steering(); t.steering == nil {
+			if t.missing = programs.Missing(); t.missing == nil {
+				t.missing = errNoSteering
+			}
+		}
+	}
+	return t
+}
+
+// start begins to work for a server.
+func (t *tuner) start(s *proxy.Server) {
+	t.server = s
+	if t.steering == nil {
+		return
+	}
+	t.running.Go(t.work)
+	t.running.Go(t.listen)
+}
+
+// stop ends the work, with closing the programs in between: that ends what is
+// being read from them.
+func (t *tuner) stop(closePrograms func()) {
+	close(t.ended)
+	closePrograms()
+	t.running.Wait()
+}
+
+// later has something done on the goroutine.
+func (t *tuner) later(f func()) {
+	t.mu.Lock()
+	t.waiting = append(t.waiting, f)
+	t.mu.Unlock()
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tuner) work() {
+	for {
+		select {
+		case <-t.more:
+		case <-t.ended:
+			return
+		}
+		t.mu.Lock()
+		list := t.waiting
+		t.waiting = nil
+		t.mu.Unlock()
+		for _, f := range list {
+			f()
+		}
+	}
+}
+
+// Supports implements proxy.Tuner.
+func (t *tuner) Supports(s options.Set) (list []options.Reason) {
+	for o, v := range s.All() {
+		if err := t.supports(o, v); err != nil {
+			list = append(list, options.Reason{Option: o, Err: err})
+		}
+	}
+	return list
+}
+
+func (t *tuner) supports(o options.Option, v options.Value) error {
+	switch {
+	case t.steering == nil:
+		return t.missing
+	case o == options.Scheduler && v.Schedule().Mode == options.ModeRedundant:
+		return errRedundant
+	case o == options.Scheduler && v.Schedule().Mode == options.ModeAuto:
+		return errAuto
+	case o == options.SubflowRateLimit && v.RateLimit().Path > bpf.MaxPaths:
+		return errPaths
+	case o == options.InitialWindow && v.InitialWindow() > bpf.MaxInitialWindow:
+		return fmt.Errorf("at most %d segments", bpf.MaxInitialWindow)
+	case o == options.DelayedACK && v.Acknowledging().Share == 0:
+		return errSegments
+	case o == options.CongestionControl:
+		err, known := t.steering.CongestionControls()[v.CongestionControl()]
+		if !known {
+			return fmt.Errorf("connections with %s cannot be steered", v.CongestionControl())
+		}
+		return err
+	}
+	return nil
+}
+
+// Apply implements proxy.Tuner.
+func (t *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) {
+	if t.steering == nil {
+		done(t.Supports(s))
+		return
+	}
+	t.later(func() { done(t.apply(token, s)) })
+}
+
+func (t *tuner) apply(token uint32, s options.Set) (failed []options.Reason) {
+	if s.Empty() {
+		if err := t.steering.Clear(token); err != nil {
+			t.log.Debug("options of a connection were not taken back", "err", err)
+		}
+		return nil
+	}
+	all := func(err error) []options.Reason {
+		for o := range s.All() {
+			failed = append(failed, options.Reason{Option: o, Err: err})
+		}
+		return failed
+	}
+	p := policyOf(s)
+	if err := t.steering.Set(token, p); err != nil {
+		return all(err)
+	}
+	state, err := t.steering.State(token)
+	if err != nil {
+		return all(err)
+	}
+	if v, ok := s.Value(options.DelayedACK); ok {
+		if state[0].MinRTT == 0 {
+			failed = append(failed, options.Reason{Option: options.DelayedACK, Err: errSegmentsToo})
+		} else {
+			share := time.Duration(v.Acknowledging().Share) * state[0].MinRTT / 100
+			p.DelayedACK = min(max(share, bpf.MinDelayedACK), bpf.MaxDelayedACK)
+			if err := t.steering.Set(token, p); err != nil {
+				return all(err)
+			}
+		}
+	}
+	if p.UserTimeout > 0 {
+		if err := t.steering.AdvertiseUserTimeout(token, p.UserTimeout); err != nil {
+			t.log.Debug("a user timeout was not told to the peer", "err", err)
+		}
+	}
+	var refused bpf.SubflowOption
+	for i := range state {
+		refused |= state[i].Refused
+	}
+	for _, r := range []struct {
+		bit bpf.SubflowOption
+		o   options.Option
+		err error
+	}{
+		{bpf.InitialWindow, options.InitialWindow, errBegun},
+		{bpf.UserTimeout, options.UserTimeout, errNotTaken},
+		{bpf.DelayedACK, options.DelayedACK, errNotTaken},
+	} {
+		if refused&r.bit != 0 && s.Has(r.o) {
+			failed = append(failed, options.Reason{Option: r.o, Err: r.err})
+		}
+	}
+	return failed
+}
+
+var schedulers = map[options.Mode]bpf.Scheduler{
+	options.ModeDefault: bpf.Default, options.ModePrimary: bpf.Primary, options.ModeSmallestDelay: bpf.SmallestDelay,
+	options.ModeRoundRobin: bpf.RoundRobin, options.ModeServer: bpf.Server, options.ModeOverflow: bpf.Overflow,
+	options.ModeWeighted: bpf.Weighted,
+}
+
+// policyOf is a set as the programs know it, without delayed-ack.
+func policyOf(s options.Set) (p bpf.Policy) {
+	for o, v := range s.All() {
+		switch o {
+		case options.Scheduler:
+			schedule := v.Schedule()
+			p.Scheduler = schedulers[schedule.Mode]
+			for i, w := range schedule.Weights {
+				p.Paths[i].Weight = w
+			}
+		case options.SubflowRateLimit:
+			limit := v.RateLimit()
+			for i := range p.Paths {
+				if limit.Unlimited || limit.Path > 0 && i != limit.Path-1 {
+					continue
+				}
+				p.Paths[i].RateLimit, p.Paths[i].Drain = limit.Rate, limit.Rate == 0
+			}
+		case options.DelayThreshold:
+			p.DelayThreshold = v.DelayThreshold()
+		case options.CongestionControl:
+			p.CongestionControl = v.CongestionControl()
+		case options.InitialWindow:
+			p.InitialWindow = v.InitialWindow()
+		case options.UserTimeout:
+			p.UserTimeout = v.UserTimeout()
+		}
+	}
+	return p
+}

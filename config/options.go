@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/tandem-gateway/tandem/options"
+)
+
+// ListenerOptions say which options the connections of clients have, and what
+// clients may choose; see docs/options.md.
+type ListenerOptions struct {
+	// What connections have whose clients do not ask for something else.
+	Defaults OptionValues `yaml:"defaults"`
+
+	// The ways in which clients may ask: `tcp-option`, `convert` (in the
+	// request) and `socks` (behind the user name). None if not given.
+	Accept []OptionWay `yaml:"accept"`
+
+	// Prefixes of clients that may ask; all that are served if not given.
+	From []netip.Prefix `yaml:"from"`
+
+	// The most that clients get.
+	Caps OptionCaps `yaml:"caps"`
+
+	// Options that clients have no say in.
+	Forbid []OptionName `yaml:"forbid"`
+
+	// Congestion controls that clients may choose from; all if not given.
+	CongestionControls []string `yaml:"congestion-controls"`
+
+	// Prefixes of clients whose initial-window is honoured. One that is forged
+	// would have much sent to somebody else.
+	Trusted []netip.Prefix `yaml:"trusted"`
+}
+
+// Ask says what is asked of the servers of an upstream, which have to be
+// Tandems to understand it; see docs/options.md.
+type Ask struct {
+	// How it is asked: in the request of the protocol that the upstream speaks
+	// (`request`), or in TCP options of MPTCP connections (`tcp-option`).
+	By AskWay `yaml:"by"`
+
+	// What for.
+	Options OptionValues `yaml:"options"`
+}
+
+// OptionValues are values of options of connections; those not given are left
+// as they are.
+type OptionValues struct {
+	// Which paths carry the next bytes: default, primary, smallest-delay,
+	// round-robin, weighted:W1,W2[,W3], server, overflow, redundant or auto.
+	Scheduler OptionValue `yaml:"scheduler,omitempty"`
+
+	// The rate of each path towards whoever asks, such as 4Mbit; 2:4Mbit is for
+	// the second path alone, 2:0 closes that.
+	SubflowRateLimit OptionValue `yaml:"subflow-rate-limit,omitempty"`
+
+	// Other paths are used only while the smoothed RTT of the first one is above
+	// this duration.
+	DelayThreshold OptionValue `yaml:"delay-threshold,omitempty"`
+
+	// How long a connection is kept without a path, or without data.
+	InactivityTimeout OptionValue `yaml:"inactivity-timeout,omitempty"`
+
+	// The congestion control of the sender.
+	CongestionControl OptionValue `yaml:"congestion-control,omitempty"`
+
+	// The initial congestion window of the sender, in segments.
+	InitialWindow OptionValue `yaml:"initial-window,omitempty"`
+
+	// How long data may stay unacknowledged before a path is given up.
+	UserTimeout OptionValue `yaml:"user-timeout,omitempty"`
+
+	// When the receiver acknowledges: after a share of the smallest RTT such as
+	// 25%, or a number of segments.
+	DelayedACK OptionValue `yaml:"delayed-ack,omitempty"`
+}
+
+// OptionCaps are the most that clients get of options; those not given are
+// bounded by what is safe.
+type OptionCaps struct {
+	// The highest rate of a path.
+	SubflowRateLimit OptionValue `yaml:"subflow-rate-limit,omitempty"`
+
+	// The longest delay-threshold.
+	DelayThreshold OptionValue `yaml:"delay-threshold,omitempty"`
+
+	// The longest inactivity-timeout; 2h if not given.
+	InactivityTimeout OptionValue `yaml:"inactivity-timeout,omitempty"`
+
+	// The largest initial-window; 32 if not given.
+	InitialWindow OptionValue `yaml:"initial-window,omitempty"`
+
+	// The longest user-timeout; 1h if not given.
+	UserTimeout OptionValue `yaml:"user-timeout,omitempty"`
+
+	// The latest delayed-ack.
+	DelayedACK OptionValue `yaml:"delayed-ack,omitempty"`
+}
+
+// OptionValue is the text of a value of an option.
+type OptionValue string
+
+// UnmarshalText takes any text, which is looked at once it is known of which
+// option it is the value.
+func (v *OptionValue) UnmarshalText(text []byte) error {
+	*v = OptionValue(text)
+	return nil
+}
+
+// eachValue calls f for the values that a section has, with the names of their
+// options.
+func eachValue(section any, f func(name string, v OptionValue)) {
+	v := reflect.ValueOf(section)
+	for i := range v.NumField() {
+		if text := v.Field(i).Interface().(OptionValue); text != "" {
+			f(keyOf(v.Type().Field(i)), text)
+		}
+	}
+}
+
+// Set is the values as the rest of the program knows them. They were found
+// valid before.
+func (o OptionValues) Set() options.Set { return setOf(o) }
+
+func setOf(section any) options.Set {
+	var s options.Set
+	eachValue(section, func(name string, v OptionValue) {
+		if option, err := options.Named(name); err == nil {
+			if value, err := option.Parse(string(v)); err == nil {
+				s, _ = s.With(option, value)
+			}
+		}
+	})
+	return s
+}
+
+// OptionName is the name of an option.
+type OptionName string
+
+func (OptionName) values() []string { return options.Names() }
+
+// OptionWay is a way in which clients ask for options.
+type OptionWay string
+
+func (OptionWay) values() []string {
+	return []string{options.FromSOCKS.String(), options.FromConvert.String(), options.FromTCPOption.String()}
+}
+
+// AskWay is a way in which the servers of an upstream are asked for options.
+type AskWay string
+
+// The ways.
+const (
+	AskByRequest   AskWay = "request"
+	AskByTCPOption AskWay = "tcp-option"
+)
+
+func (AskWay) values() []string { return []string{string(AskByRequest), string(AskByTCPOption)} }
+
+// Policy is the options of a listener as the rest of the program knows them.
+func (o *ListenerOptions) Policy() options.Policy {
+	p := options.Policy{
+		Defaults: o.Defaults.Set(), From: o.From,
+		Caps: options.Caps{Max: setOf(o.Caps), CongestionControls: o.CongestionControls, Trusted: o.Trusted},
+	}
+	for _, w := range o.Accept {
+		var s options.Source
+		if s.UnmarshalText([]byte(w)) == nil {
+			p.Accept = append(p.Accept, s)
+		}
+	}
+	for _, name := range o.Forbid {
+		if option, err := options.Named(string(name)); err == nil {
+			p.Caps.Forbid = append(p.Caps.Forbid, option)
+		}
+	}
+	return p
+}
+
+// Accepts reports whether clients may ask in a way.
+func (o *ListenerOptions) Accepts(way options.Source) bool {
+	return slices.Contains(o.Accept, OptionWay(way.String()))
+}
+
+// UsesOptions reports whether connections may have options that eBPF programs
+// put into force, and whether clients may ask for them in TCP options.
+func (c *Config) UsesOptions() (steering, requests bool) {
+	for i := range c.Listeners {
+		o := &c.Listeners[i].Options
+		steering = steering || o.Defaults != OptionValues{} || len(o.Accept) > 0
+		requests = requests || o.Accepts(options.FromTCPOption)
+	}
+	for i := range c.Upstreams {
+		if a := c.Upstreams[i].Ask; a != nil && a.By == AskByTCPOption {
+			steering = true
+		}
+	}
+	return steering, requests
+}
