@@ -25,6 +25,10 @@ var readByConfig = []string{
 	"OptionValues.CongestionControl", "OptionValues.InitialWindow", "OptionValues.UserTimeout", "OptionValues.DelayedACK",
 	"ListenerOptions.Defaults", "ListenerOptions.Accept", "ListenerOptions.From", "ListenerOptions.Caps", "ListenerOptions.Forbid",
 	"ListenerOptions.CongestionControls", "ListenerOptions.Trusted",
+	// those of ListenerOptions.Caps
+	"OptionCaps.SubflowRateLimit", "OptionCaps.DelayThreshold", "OptionCaps.InactivityTimeout", "OptionCaps.InitialWindow",
+	"OptionCaps.UserTimeout", "OptionCaps.DelayedACK",
+	"Admin.TokenFile",                                    // Admin.Token
 	"SOCKS5Client.Password", "SOCKS5Client.PasswordFile", // SOCKS5Client.Secret
 }
 
