@@ -89,8 +89,10 @@ func (e *Engine) listenToAll() {
 	}
 	e.listens = true
 	e.listen(pm.Established{}, pm.Announced{}, pm.Removed{}, pm.SubflowPriority{})
-	e.gap = true // it may be one that events told of before
-	e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
+	// It may be one that events told of before. What is known of it has to be
+	// right before it can lose a subflow.
+	e.gap = true
+	e.repair(e.o.now())
 }
 
 // seen is what an event tells of a subflow.

@@ -110,6 +110,7 @@ const (
 func (e *Engine) makeRoom(c *conn, newcomer Subflow, now time.Time) bool {
 	var oldest Subflow
 	var age time.Duration
+	gone := 0 // their ends are about to be told
 	for _, s := range c.Subflows {
 		if s.State != Established || s.handle == newcomer.handle {
 			continue
@@ -117,7 +118,9 @@ func (e *Engine) makeRoom(c *conn, newcomer Subflow, now time.Time) bool {
 		k, err := e.diag.One(s.local(), s.Remote, 0)
 		switch {
 		case errors.Is(err, sockdiag.ErrGone):
-			return true // its end is about to be told
+			if gone++; len(c.Subflows)-gone <= c.policy.MaxSubflows {
+				return true
+			}
 		case err != nil:
 			e.refused(err)
 		case k.LastAck > age && (k.LastAck >= silent || k.Unacked > 0 && k.LastAck >= deaf):

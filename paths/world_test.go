@@ -30,7 +30,7 @@ import (
 )
 
 // patience bounds every wait for the kernel.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // sources are where events come from.
 var sources = []string{"eBPF", "netlink"}
