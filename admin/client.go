@@ -76,6 +76,11 @@ func (c *Client) Connections(ctx context.Context, f Filter, visit func(*Connecti
 	return more, err
 }
 
+// Explain asks what would happen to a connection.
+func (c *Client) Explain(ctx context.Context, q Question) (Explanation, error) {
+	return ask[Explanation](ctx, c, http.MethodGet, "/v1/explain?"+q.query().Encode(), nil)
+}
+
 // Kick ends a connection.
 func (c *Client) Kick(ctx context.Context, id uint64) error {
 	return c.request(ctx, http.MethodDelete, "/v1/connections/"+strconv.FormatUint(id, 10), nil, nil)

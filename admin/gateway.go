@@ -15,6 +15,9 @@ type Gateway interface {
 	// Connections yields those that have not ended; each is valid until the
 	// next.
 	Connections() iter.Seq[*Connection]
+	// Explain says what would happen to a connection. The error says what is
+	// wrong with the question.
+	Explain(ctx context.Context, q Question) (Explanation, error)
 	// Kick ends a connection and reports whether there was one.
 	Kick(id uint64) bool
 	// Reload reads the configuration again. On an error the one from before

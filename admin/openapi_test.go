@@ -43,6 +43,7 @@ func document(t *testing.T) string {
 	schemas, paths := object{}, object{}
 	texts := map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[netip.AddrPort](): {Type: "string", Examples: []any{"192.0.2.1:1080", "[2001:db8::1]:1080"}},
+		reflect.TypeFor[netip.Addr]():     {Type: "string", Examples: []any{"192.0.2.1", "2001:db8::1"}},
 		reflect.TypeFor[Token]():          {Type: "string", Pattern: "^[0-9a-f]{8}$"},
 	}
 	reflector := &jsonschema.Reflector{

@@ -32,6 +32,7 @@ type parameter struct{ name, kind, about string }
 var routes = []route{
 	{"GET", "/v1/status", (*Server).status, "What the gateway is and has done", nil, nil, Status{}, nil},
 	{"GET", "/v1/connections", (*Server).connections, "The connections that have not ended", filterParameters, nil, Connections{}, nil},
+	{"GET", "/v1/explain", (*Server).explain, "What would happen to a connection that nobody has made, and which rules say so", questionParameters, nil, Explanation{}, []int{422}},
 	{"DELETE", "/v1/connections/{id}", (*Server).kick, "Ends a connection with a reset on both legs", nil, nil, nil, []int{404}},
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
 	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},

@@ -97,7 +97,7 @@ func (s *session) decide() {
 	c.decision++
 	c.grants = s.listener.Options.Grant(s.client.Addr(), &c.layers)
 	set := c.grants.Granted()
-	c.grants.Apply(s.unsupported(byTuner(set)))
+	c.grants.Apply(s.worker.server.unsupported(byTuner(set)))
 	c.timeouts = s.listener.Timeouts.Relay
 	if v, ok := set.Effective().Value(options.InactivityTimeout); ok {
 		c.timeouts.Idle = v.InactivityTimeout()
@@ -105,8 +105,8 @@ func (s *session) decide() {
 }
 
 // unsupported returns those of a set that no leg can have.
-func (s *session) unsupported(set options.Set) (list []options.Reason) {
-	if tuner := s.worker.server.opts.Tuner; tuner != nil {
+func (s *Server) unsupported(set options.Set) (list []options.Reason) {
+	if tuner := s.opts.Tuner; tuner != nil {
 		return tuner.Supports(set)
 	}
 	for o := range set.All() {

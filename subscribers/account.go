@@ -39,6 +39,7 @@ type Account struct {
 	due         int64 // when the next new connection is due at the long-run rate (GCRA), ns
 	grant       Grant
 	listed      Policy // before the changes of the grant
+	named       string // what people call that
 	period      time.Time
 	saved       uint64 // of used
 	cause       Cause  // why the session has ended, or is about to
@@ -88,20 +89,31 @@ func (a *Account) Check(dst netip.AddrPort) error {
 
 // admit counts a new connection, or says which limit is in the way.
 func (a *Account) admit(now time.Time) error {
-	p := a.policy.Load()
-	if p.Connections > 0 && a.connections >= p.Connections {
-		return &policy.Refused{Reason: policy.Subscriber}
+	due, err := a.would(now)
+	if err != nil {
+		return err
 	}
-	if p.NewPerSecond > 0 {
-		t, interval := int64(now.Sub(a.epoch)), int64(float64(time.Second)/p.NewPerSecond)
-		due := max(a.due, t)
-		if due-t > int64(p.burst()-1)*interval {
-			return &policy.Refused{Reason: policy.SubscriberRate}
-		}
-		a.due = due + interval
-	}
+	a.due = due
 	a.connections++
 	return nil
+}
+
+// would says which limit is in the way of a new connection, or when the next one
+// is due after it.
+func (a *Account) would(now time.Time) (due int64, err error) {
+	p := a.policy.Load()
+	if p.Connections > 0 && a.connections >= p.Connections {
+		return 0, &policy.Refused{Reason: policy.Subscriber}
+	}
+	if p.NewPerSecond == 0 {
+		return a.due, nil
+	}
+	t, interval := int64(now.Sub(a.epoch)), int64(float64(time.Second)/p.NewPerSecond)
+	due = max(a.due, t)
+	if due-t > int64(p.burst()-1)*interval {
+		return 0, &policy.Refused{Reason: policy.SubscriberRate}
+	}
+	return due + interval, nil
 }
 
 // Release takes back a connection that the registry has admitted.
@@ -141,7 +153,7 @@ func (a *Account) enforce() {
 type State struct {
 	Name        string
 	Session     string // for accounting
-	Policy      string // the name of it, if it has one
+	Policy      string // the name of it; empty for the default one if that has none
 	Since       time.Time
 	Address     netip.Addr // of its first client
 	Connections int
@@ -159,7 +171,7 @@ func (a *Account) State() State {
 	defer a.mu.Unlock()
 	p := a.policy.Load()
 	return State{
-		Name: a.Name, Session: a.session.id, Policy: a.grant.Changes.Policy, Since: a.session.start, Address: a.session.address,
+		Name: a.Name, Session: a.session.id, Policy: a.named, Since: a.session.start, Address: a.session.address,
 		Connections: a.connections, Up: a.moved[Up].Load(), Down: a.moved[Down].Load(),
 		Quota: p.Quota, Used: a.used.Load(), Over: a.over.Load(),
 		RateUp: a.buckets[Up].rate.Load(), RateDown: a.buckets[Down].rate.Load(),

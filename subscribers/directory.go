@@ -3,6 +3,7 @@
 package subscribers
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 
@@ -28,6 +29,7 @@ type DirectoryConfig struct {
 	Subscribers []Subscriber
 	Policies    map[string]Policy // by name
 	Default     Policy            // of those for whom none is named
+	DefaultName string            // what people call that; may be empty
 }
 
 // Directory is what the configuration says of subscribers, made to be looked up.
@@ -38,6 +40,8 @@ type Directory struct {
 	sources   bart.Table[string]
 	policies  map[string]Policy
 	standard  Policy
+	// standardName is what people call that.
+	standardName string
 }
 
 type listed struct {
@@ -48,7 +52,7 @@ type listed struct {
 // NewDirectory refuses names and prefixes that are there twice, and policies that
 // are not there.
 func NewDirectory(c DirectoryConfig) (*Directory, error) {
-	d := &Directory{listed: map[string]listed{}, policies: c.Policies, standard: c.Default}
+	d := &Directory{listed: map[string]listed{}, policies: c.Policies, standard: c.Default, standardName: c.DefaultName}
 	passwords, hashes := map[string]string{}, map[string]password.Hash{}
 	for i := range c.Subscribers {
 		s := &c.Subscribers[i]
@@ -103,8 +107,18 @@ func (d *Directory) policy(name string) (Policy, bool) {
 
 // policyOf is the policy of a subscriber with a grant.
 func (d *Directory) policyOf(name string, g *Grant) (Policy, bool) {
+	return d.policy(d.named(name, g))
+}
+
+// named is the name of that policy, "" for the default one.
+func (d *Directory) named(name string, g *Grant) string {
 	if g.Changes.Policy != "" {
-		return d.policy(g.Changes.Policy)
+		return g.Changes.Policy
 	}
-	return d.policy(d.listed[name].policy)
+	return d.listed[name].policy
+}
+
+// nameOf is what people call that policy.
+func (d *Directory) nameOf(name string, g *Grant) string {
+	return cmp.Or(d.named(name, g), d.standardName)
 }

@@ -107,7 +107,7 @@ func (r *Registry) Replace(d *Directory) {
 	for _, a := range r.accounts {
 		a.mu.Lock()
 		if p, ok := d.policyOf(a.Name, &a.grant); ok {
-			a.listed = p
+			a.listed, a.named = p, d.nameOf(a.Name, &a.grant)
 			a.settle(time.Now())
 		}
 		a.mu.Unlock()
@@ -224,36 +224,18 @@ func (r *Registry) whenAway(q *Question, now time.Time, err error) error {
 // says to call Find, which may block, and then Admit again.
 func (r *Registry) Admit(user string, client netip.Addr, now time.Time) (*Account, error) {
 	d := r.directory.Load()
-	var grant Grant
-	switch name := d.bySource(client); {
-	case user != "":
-		grant, _ = r.cache.grantOf(user)
-	case name != "":
-		user = name
-	case r.o.Backend == nil || !r.o.ByAddress:
-		return nil, fmt.Errorf("%w: no source has %v", ErrNobody, client)
-	default:
-		var err error
-		q := byAddress(client)
-		if grant, err = r.cache.lookup(&q, now, false); err == ErrAsk {
-			return nil, ErrAsk
-		} else if err != nil {
-			return nil, fmt.Errorf("%w: %v: %w", ErrNobody, client, err)
-		}
-		user = q.User
-	}
-	listed, ok := d.policyOf(user, &grant)
-	if !ok {
-		return nil, fmt.Errorf("%w: there is no policy %q any more", ErrNobody, grant.Changes.Policy)
+	m, err := r.whose(d, user, client, now)
+	if err != nil {
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: the gateway ends", ErrNobody)
 	}
-	a := r.accounts[user]
+	a := r.accounts[m.name]
 	if a == nil {
-		a = r.begin(user, client, listed, grant, now)
+		a = r.begin(&m, client, now)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -261,6 +243,44 @@ func (r *Registry) Admit(user string, client netip.Addr, now time.Time) (*Accoun
 		return nil, err
 	}
 	return a, nil
+}
+
+// match is whose a connection is, with what there is to say about that.
+type match struct {
+	name   string
+	by     string // how that is known
+	listed Policy
+	named  string // what people call that
+	grant  Grant
+}
+
+// whose finds out whose a connection is, see Admit.
+func (r *Registry) whose(d *Directory, user string, client netip.Addr, now time.Time) (match, error) {
+	m := match{name: user}
+	switch name := d.bySource(client); {
+	case user != "":
+		m.by = "name"
+		m.grant, _ = r.cache.grantOf(user)
+	case name != "":
+		m.name, m.by = name, "source"
+	case r.o.Backend == nil || !r.o.ByAddress:
+		return m, fmt.Errorf("%w: no source has %v", ErrNobody, client)
+	default:
+		var err error
+		q := byAddress(client)
+		if m.grant, err = r.cache.lookup(&q, now, false); err == ErrAsk {
+			return m, ErrAsk
+		} else if err != nil {
+			return m, fmt.Errorf("%w: %v: %w", ErrNobody, client, err)
+		}
+		m.name, m.by = q.User, "address"
+	}
+	listed, ok := d.policyOf(m.name, &m.grant)
+	if !ok {
+		return m, fmt.Errorf("%w: there is no policy %q any more", ErrNobody, m.grant.Changes.Policy)
+	}
+	m.listed, m.named = listed, d.nameOf(m.name, &m.grant)
+	return m, nil
 }
 
 // Find asks the Backend whose an address is.

@@ -20,10 +20,11 @@ const (
 )
 
 // begin makes the account of a subscriber who had none. The caller holds r.mu.
-func (r *Registry) begin(name string, client netip.Addr, listed Policy, grant Grant, now time.Time) *Account {
+func (r *Registry) begin(m *match, client netip.Addr, now time.Time) *Account {
+	name, listed, grant := m.name, m.listed, m.grant
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	a := &Account{Name: name, epoch: now, listed: listed, grant: grant}
+	a := &Account{Name: name, epoch: now, listed: listed, named: m.named, grant: grant}
 	a.session = session{id: hex.EncodeToString(id[:]), address: client, start: now, last: now, interim: now}
 	p := grant.Changes.Apply(listed)
 	a.period = p.Quota.Period.Start(now)
@@ -57,7 +58,7 @@ func (a *Account) regrant(d *Directory, g Grant, now time.Time) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.grant, a.listed = g, listed
+	a.grant, a.listed, a.named = g, listed, d.nameOf(a.Name, &g)
 	a.settle(now)
 	return true
 }

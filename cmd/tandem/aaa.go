@@ -174,7 +174,7 @@ func directory(c *config.Subscribers) (*subscribers.Directory, error) {
 		}
 		d.Policies[c.Policies[i].Name] = p
 	}
-	d.Default = d.Policies[c.DefaultPolicy]
+	d.Default, d.DefaultName = d.Policies[c.DefaultPolicy], c.DefaultPolicy
 	for i := range c.List {
 		known, err := c.List[i].Known()
 		if err != nil {

@@ -87,6 +87,47 @@ func (l *Limiter) Admit(addr netip.Addr, now time.Time) (Ticket, error) {
 	return t, nil
 }
 
+// Use is how much of its limits a source prefix has taken. A limit of 0 is none.
+type Use struct {
+	Connections, Total int // in all, and their limit
+	// Prefix is what counts as one source, FromPrefix its connections and
+	// Pending those of them whose handshake is not done. They are not counted
+	// where no limit needs it.
+	Prefix                netip.Prefix
+	FromPrefix, PerSource int
+	Pending, PendingLimit int
+	NewPerSecond          float64
+}
+
+// Would returns what Admit would, and how much of the limits is in use. It
+// counts nothing.
+func (l *Limiter) Would(addr netip.Addr, now time.Time) (Use, error) {
+	lim := l.limits.Load()
+	u := Use{
+		Connections: int(l.total.Load()), Total: lim.Total,
+		PerSource: lim.PerSource, PendingLimit: lim.Pending, NewPerSecond: lim.Rate,
+	}
+	if lim.Total > 0 && u.Connections >= lim.Total {
+		return u, refusals[Total]
+	}
+	if !lim.perPrefix() {
+		return u, nil
+	}
+	bits := lim.IPv6Bits
+	if addr = addr.Unmap().WithZone(""); addr.Is4() {
+		bits = lim.IPv4Bits
+	}
+	u.Prefix, _ = addr.Prefix(bits)
+	key := keyOf(addr, lim)
+	s := &l.shards[maphash.Comparable(l.seed, key)%shards]
+	conns, pending, reason, ok := s.would(key, int64(now.Sub(l.epoch)), lim)
+	u.FromPrefix, u.Pending = conns, pending
+	if !ok {
+		return u, refusals[reason]
+	}
+	return u, nil
+}
+
 // Stats is how full a Limiter is.
 type Stats struct {
 	Connections int // admitted and not released

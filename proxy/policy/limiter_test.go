@@ -138,7 +138,15 @@ func TestLimiterKeepsCount(t *testing.T) {
 						}
 					}
 				}
-				c.ticket, err = l.Admit(netip.AddrFrom4([4]byte{192, 0, 2, c.source}), time.Now())
+				addr := netip.AddrFrom4([4]byte{192, 0, 2, c.source})
+				use, would := l.Would(addr, time.Now())
+				c.ticket, err = l.Admit(addr, time.Now())
+				if !errors.Is(would, err) || use.Connections != all {
+					t.Fatalf("Would says %v (%+v), Admit %v", would, use, err)
+				}
+				if use.Prefix.IsValid() && err == nil && (use.FromPrefix != mine || use.Pending != pending) {
+					t.Fatalf("%+v, want %d and %d pending", use, mine, pending)
+				}
 				want := full(limits.Total, all) || full(limits.PerSource, mine) || full(limits.Pending, pending)
 				if (err != nil) != want {
 					t.Fatalf("%d in all, %d of the source, %d pending: %v", all, mine, pending, err)

@@ -58,17 +58,11 @@ func (s *shard) admit(k key, now int64, lim *limits) (int32, Reason, bool) {
 		}
 	}
 	src := &s.sources[i]
-	due := max(src.due, now)
-	switch {
-	case lim.PerSource > 0 && int(src.conns) >= lim.PerSource:
-		return none, PerSource, false
-	case lim.Pending > 0 && int(src.pending) >= lim.Pending:
-		return none, Pending, false
-	case lim.interval > 0 && due-now > lim.ahead:
-		return none, Rate, false
+	if reason, ok := src.fits(now, lim); !ok {
+		return none, reason, false
 	}
 	if lim.interval > 0 {
-		src.due = due + lim.interval
+		src.due = max(src.due, now) + lim.interval
 	}
 	if src.conns == 0 {
 		s.unlink(i)
@@ -76,6 +70,32 @@ func (s *shard) admit(k key, now int64, lim *limits) (int32, Reason, bool) {
 	src.conns++
 	src.pending++
 	return i, 0, true
+}
+
+// fits reports whether a source may have another connection, or why not.
+func (src *source) fits(now int64, lim *limits) (Reason, bool) {
+	switch {
+	case lim.PerSource > 0 && int(src.conns) >= lim.PerSource:
+		return PerSource, false
+	case lim.Pending > 0 && int(src.pending) >= lim.Pending:
+		return Pending, false
+	case lim.interval > 0 && max(src.due, now)-now > lim.ahead:
+		return Rate, false
+	}
+	return 0, true
+}
+
+// would says what admit would, and changes nothing.
+func (s *shard) would(k key, now int64, lim *limits) (conns, pending int, reason Reason, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, known := s.index[k]; known {
+		src := &s.sources[i]
+		reason, ok = src.fits(now, lim)
+		return int(src.conns), int(src.pending), reason, ok
+	}
+	full := len(s.index) >= max(1, lim.MaxPrefixes/shards) && s.oldest == none
+	return 0, 0, Prefixes, !full
 }
 
 // add makes a source without connections, or returns none if there is no place.

@@ -31,6 +31,15 @@ func (s *Sources) Allows(addr netip.Addr) bool {
 	return s.prefixes.Contains(addr.Unmap())
 }
 
+// Match returns the narrowest of the prefixes that addr lies within.
+func (s *Sources) Match(addr netip.Addr) (netip.Prefix, bool) {
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() {
+		return netip.Prefix{}, false
+	}
+	return s.prefixes.LookupPrefixLPM(netip.PrefixFrom(addr, addr.BitLen()))
+}
+
 // unmapPrefix turns a prefix of IPv4-mapped addresses into the IPv4 prefix it
 // stands for, because addresses are looked up unmapped.
 func unmapPrefix(p netip.Prefix) netip.Prefix {
