@@ -61,7 +61,7 @@ bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, s
 
 .PHONY: bench-paths
 bench-paths: deps build ## path managers: subflows over time, resets, healing, hand-over, cost (needs root)
-	$(GO) run ./bench/paths -tandem $(BIN) $(BENCHFLAGS)
+	$(BIN) bench run paths --out bin/paths $(BENCHFLAGS)
 
 .PHONY: bench-telemetry
 bench-telemetry: build ## what telemetry and records cost: Tandem with them and without, in turns (needs root)

@@ -150,6 +150,9 @@ type whiskers struct {
 	plotter.YErrors
 }
 
+// Title is the title of the plot.
+func (p *Plot) Title() string { return p.plot.Title.Text }
+
 // Limit adds a dashed horizontal line.
 func (p *Plot) Limit(l Line) *Plot {
 	f := plotter.NewFunction(func(float64) float64 { return l.Value })

@@ -45,7 +45,26 @@ func MedianInterval(values []float64, level float64) Interval {
 	if len(values) == 0 {
 		return Interval{math.NaN(), math.NaN()}
 	}
-	random := rand.New(rand.NewPCG(1, uint64(len(values))))
+	medians := bootstrap(values, rand.New(rand.NewPCG(1, uint64(len(values)))))
+	return interval(medians, level)
+}
+
+// MedianRatioInterval is the confidence interval of the ratio of the medians of
+// two sets of values that do not come in pairs.
+func MedianRatioInterval(values, base []float64, level float64) Interval {
+	if len(values) == 0 || len(base) == 0 {
+		return Interval{math.NaN(), math.NaN()}
+	}
+	random := rand.New(rand.NewPCG(2, uint64(len(values))))
+	ratios, under := bootstrap(values, random), bootstrap(base, random)
+	for i := range ratios {
+		ratios[i] /= under[i]
+	}
+	return interval(ratios, level)
+}
+
+// bootstrap are medians of values that are drawn from the given ones.
+func bootstrap(values []float64, random *rand.Rand) []float64 {
 	medians := make([]float64, resamples)
 	drawn := make([]float64, len(values))
 	for i := range medians {
@@ -55,7 +74,11 @@ func MedianInterval(values []float64, level float64) Interval {
 		slices.Sort(drawn)
 		medians[i] = sortedPercentile(drawn, 50)
 	}
-	slices.Sort(medians)
+	return medians
+}
+
+func interval(samples []float64, level float64) Interval {
+	slices.Sort(samples)
 	tail := (1 - level) / 2 * 100
-	return Interval{sortedPercentile(medians, tail), sortedPercentile(medians, 100-tail)}
+	return Interval{sortedPercentile(samples, tail), sortedPercentile(samples, 100-tail)}
 }

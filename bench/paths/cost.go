@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
@@ -28,25 +29,6 @@ listeners:
   - {name: app, type: forward, listen: ["192.0.2.1:7000"], allow-from: [192.0.2.0/24], forward: {target: "%s"}, paths: {manager: %s}}
 `
 
-// children are the processes that this program starts of itself: load beside
-// the tandem that is measured.
-var children = map[string]func(context.Context, []string) error{
-	"source": func(ctx context.Context, args []string) error {
-		addr, err := netip.ParseAddr(args[0])
-		if err != nil {
-			return err
-		}
-		return load.ServeSource(ctx, addr, func() { fmt.Println("ready") })
-	},
-	"client": func(ctx context.Context, args []string) error {
-		var job load.Job
-		if err := json.Unmarshal([]byte(args[0]), &job); err != nil {
-			return err
-		}
-		return load.RunClient(ctx, &job, os.Stdin, os.Stdout)
-	},
-}
-
 // contestant is a tandem in a namespace of its own, since the kernel settles
 // for all of a namespace whether there are path managers in user space.
 type contestant struct {
@@ -60,9 +42,9 @@ type contestant struct {
 // cost measures new connections per second of a tandem that follows them with
 // eBPF events and the engine of path managers, and of one that does not, in
 // turns.
-func cost(ctx context.Context, e *env, r *result) (err error) {
+func cost(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	rounds, each := 30, time.Second
-	if e.quick {
+	if e.Quick {
 		rounds, each = 3, 400*time.Millisecond
 	}
 	l, err := lab.New("pathscost")
@@ -98,14 +80,14 @@ func cost(ctx context.Context, e *env, r *result) (err error) {
 			continue
 		}
 		ratios = append(ratios, on.rates[i-1]/off.rates[i-1])
-		r.record("round", map[string]float64{"off": off.rates[i-1], "on": on.rates[i-1], "off_cpu_us": off.cpu[i-1], "on_cpu_us": on.cpu[i-1]})
-		e.tell("cost %d/%d: %.0f/s without, %.0f/s with", i, rounds, off.rates[i-1], on.rates[i-1])
+		r.Record("round", map[string]float64{"off": off.rates[i-1], "on": on.rates[i-1], "off_cpu_us": off.cpu[i-1], "on_cpu_us": on.cpu[i-1]})
+		e.Step(i, rounds, "%.0f connections/s without, %.0f with", off.rates[i-1], on.rates[i-1])
 	}
-	r.compared(off, on, ratios)
+	compared(r, off, on, ratios)
 	return nil
 }
 
-func (c *contestant) start(ctx context.Context, e *env, l *lab.Lab, dir, manager string) error {
+func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, dir, manager string) error {
 	var err error
 	if c.host, err = l.Host(c.name); err != nil {
 		return err
@@ -125,7 +107,8 @@ func (c *contestant) start(ctx context.Context, e *env, l *lab.Lab, dir, manager
 			return err
 		}
 	}
-	p := c.host.Command(ctx, e.self, "source", source.String())
+	program, args := e.Child(load.SourceChild, source.String())
+	p := c.host.Command(ctx, program, args...)
 	out := new(apps.Log)
 	p.Stdout, p.Stderr = out, out
 	if err := p.Start(); err != nil { // ends with the lab
@@ -135,14 +118,14 @@ func (c *contestant) start(ctx context.Context, e *env, l *lab.Lab, dir, manager
 		return err
 	}
 	c.tandem, err = apps.StartTandem(ctx, c.host, apps.TandemConfig{
-		Command: []string{e.tandem}, Dir: dir,
+		Command: []string{e.Tandem}, Dir: dir,
 		Config: fmt.Sprintf(costConfig, filepath.Join(dir, "s"), netip.AddrPortFrom(source, load.Answer.Port(false)), manager),
 	})
 	return err
 }
 
 // measure adds one sample.
-func (c *contestant) measure(ctx context.Context, e *env, d time.Duration) error {
+func (c *contestant) measure(ctx context.Context, e *experiment.Env, d time.Duration) error {
 	job := load.Job{
 		Workload: load.Connections, Via: netip.MustParseAddrPort("192.0.2.1:7000"), MPTCP: true,
 		Streams: 32, Duration: d, Patience: 5 * time.Second,
@@ -156,7 +139,8 @@ func (c *contestant) measure(ctx context.Context, e *env, d time.Duration) error
 	if err != nil {
 		return err
 	}
-	out, err := c.host.Command(ctx, e.self, "client", string(text)).Output()
+	program, args := e.Child(load.ClientChild, string(text))
+	out, err := c.host.Command(ctx, program, args...).Output()
 	if err != nil {
 		return err
 	}
@@ -176,16 +160,16 @@ func (c *contestant) measure(ctx context.Context, e *env, d time.Duration) error
 	return nil
 }
 
-func (r *result) compared(off, on *contestant, ratios []float64) {
-	r.columns = []string{"events", "connections/s p50", "95 % interval", "CPU of tandem µs each p50"}
+func compared(r *experiment.Result, off, on *contestant, ratios []float64) {
+	r.Columns("events", "connections/s p50", "95 % interval", "CPU of tandem µs each p50")
 	var bars []figure.Bar
 	for _, c := range []*contestant{off, on} {
 		interval := figure.MedianInterval(c.rates, 0.95)
-		r.row(c.name, fmt.Sprintf("%.0f", figure.Median(c.rates)), fmt.Sprintf("%.0f–%.0f", interval.Low, interval.High), fmt.Sprintf("%.0f", figure.Median(c.cpu)))
+		r.Row(c.name, fmt.Sprintf("%.0f", figure.Median(c.rates)), fmt.Sprintf("%.0f–%.0f", interval.Low, interval.High), fmt.Sprintf("%.0f", figure.Median(c.cpu)))
 		bars = append(bars, figure.Bar{Name: "events " + c.name, Value: figure.Median(c.rates), Range: interval})
 	}
 	ratio, interval := figure.Median(ratios), figure.MedianInterval(ratios, 0.95)
-	r.judge(ratio >= 1-costLimit, "at most 3 % fewer connections per second with events", "%+.1f %%, 95 %% interval %+.1f to %+.1f %%, median of %d pairs",
+	r.Judge(ratio >= 1-costLimit, "at most 3 % fewer connections per second with events", "%+.1f %%, 95 %% interval %+.1f to %+.1f %%, median of %d pairs",
 		100*(ratio-1), 100*(interval.Low-1), 100*(interval.High-1), len(ratios))
-	r.plot("", figure.Bars(figure.Axes{Title: "New MPTCP connections with and without events", Y: "connections per second"}, bars...))
+	r.Plot("", figure.Bars(figure.Axes{Title: "New MPTCP connections with and without events", Y: "connections per second"}, bars...))
 }

@@ -1,135 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package paths has experiments on Tandem's path managers in network
+// namespaces: which subflows exist over time, how fast a lost one is replaced,
+// what becomes of connections that lose all of theirs, and what following
+// connections costs. They need root.
+package paths
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"path/filepath"
-	"strings"
-	"text/tabwriter"
+	"time"
 
-	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 )
 
-// experiment is one figure.
-type experiment struct {
-	id, title string
-	run       func(context.Context, *env, *result) error
-}
+const twoPaths = `           wifi 20 Mbit/s
+         .----------------.
+ client <                  > aggregator ---- source
+         '----------------'
+           cell 20 Mbit/s`
 
-// experiments in the order in which they run.
-var experiments = []experiment{
-	{"subflows", "Subflows over time", subflowsOverTime},
-	{"refreshing", "A reset subflow is replaced", refreshing},
-	{"expiry", "Connections that have lost all their subflows", expiry},
-	{"cost", "What following connections costs", cost},
-	{"healing", "A transfer while links go and come back", healing},
-	{"handover", "The address changes", handOver},
-}
+const onePath = ` client ---- wifi 20 Mbit/s ---- aggregator ---- source`
 
-// choose returns the experiments with the given ids, or all.
-func choose(ids string) ([]experiment, error) {
-	if ids == "" {
-		return experiments, nil
-	}
-	wanted := map[string]bool{}
-	for id := range strings.SplitSeq(ids, ",") {
-		wanted[strings.TrimSpace(id)] = true
-	}
-	var chosen []experiment
-	for _, x := range experiments {
-		if wanted[x.id] {
-			chosen = append(chosen, x)
-			delete(wanted, x.id)
-		}
-	}
-	for id := range wanted {
-		return nil, fmt.Errorf("no experiment is named %q", id)
-	}
-	return chosen, nil
-}
+// links says what those links are like that an experiment does not slow down.
+const links = " Links have no delay and a queue of 60 ms; congestion control is the machine's default."
 
-// env is what all experiments share.
-type env struct {
-	tandem   string // program
-	self     string // this program
-	quick    bool
-	dir      string // for plots
-	progress io.Writer
-	lines    io.Writer // JSON
-}
-
-func (e *env) tell(format string, args ...any) { fmt.Fprintf(e.progress, format+"\n", args...) }
-
-// result is what an experiment has found.
-type result struct {
-	env      *env
-	id       string
-	title    string
-	columns  []string
-	rows     [][]string
-	verdicts []verdict
-	plots    []string
-	errs     []error
-}
-
-// verdict compares with what was asked.
-type verdict struct {
-	Asked string `json:"asked"`
-	Got   string `json:"got"`
-	Met   bool   `json:"met"`
-}
-
-func (e *env) begin(x experiment) *result { return &result{env: e, id: x.id, title: x.title} }
-
-// row adds a row to the table.
-func (r *result) row(cells ...string) { r.rows = append(r.rows, cells) }
-
-func (r *result) judge(met bool, asked, got string, args ...any) {
-	v := verdict{asked, fmt.Sprintf(got, args...), met}
-	r.verdicts = append(r.verdicts, v)
-	r.record("verdict", v)
-}
-
-// record writes a sample as a line of JSON.
-func (r *result) record(kind string, value any) {
-	line, err := json.Marshal(map[string]any{"experiment": r.id, "kind": kind, "value": value})
-	if err == nil {
-		_, err = r.env.lines.Write(append(line, '\n'))
-	}
-	r.errs = append(r.errs, err)
-}
-
-// plot saves a plot; name is added to the id of the experiment, if there is one.
-func (r *result) plot(name string, p *figure.Plot) {
-	file := "paths-" + r.id
-	if name != "" {
-		file += "-" + name
-	}
-	file += ".svg"
-	r.errs = append(r.errs, p.Save(filepath.Join(r.env.dir, file)))
-	r.plots = append(r.plots, file)
-}
-
-// write writes table and verdicts.
-func (r *result) write(w io.Writer) error {
-	fmt.Fprintf(w, "%s: %s\n", r.id, r.title)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{r.columns}, r.rows...) {
-		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
-	}
-	t.Flush()
-	for _, v := range r.verdicts {
-		verb := "missed"
-		if v.Met {
-			verb = "met"
-		}
-		fmt.Fprintf(w, "  %s: %s: %s\n", verb, v.Asked, v.Got)
-	}
-	_, err := fmt.Fprintln(w)
-	return errors.Join(append(r.errs, err)...)
+// Experiments are those of this package, in the order in which they run.
+var Experiments = []experiment.Experiment{
+	{
+		ID: "paths-subflows", Title: "Subflows over time",
+		Question: "Does each path manager open exactly the subflows that it should, and delaying none for short connections?",
+		Setup: "A download over each path manager: ndiffports, fullmesh over two links with one and two addresses of the aggregator and with IPv4 and IPv6, delaying. " +
+			"Then 300 connections of 1 kB to 10 MB, even in the logarithm, under delaying by 1 MB." + links,
+		Drawing: twoPaths,
+		Published: []experiment.Published{
+			{Source: "thesis, §7.3", Value: "ndiffports, fullmesh and delaying (second subflow only after N bytes or T seconds) work as path managers in user space"},
+		},
+		Takes: 2 * time.Minute, Quick: 15 * time.Second,
+		Run: subflowsOverTime,
+	},
+	{
+		ID: "paths-refreshing", Title: "A reset subflow is replaced",
+		Question: "How fast does another subflow take the place of one that a middlebox has reset, and is anything lost?",
+		Setup:    "The only subflow of a download is reset by a box in front of the aggregator, every 2 s, 50 times; times are those of packets at the client." + links,
+		Drawing:  onePath,
+		Published: []experiment.Published{
+			{Source: "thesis, fig 7.1", Value: "a new subflow at once after each RST"},
+		},
+		Takes: 105 * time.Second, Quick: 7 * time.Second,
+		Run: refreshing,
+	},
+	{
+		ID: "paths-expiry", Title: "Connections that have lost all their subflows",
+		Question: "Does the inactivity timeout keep connections without subflows from using memory up?",
+		Setup: "Connections are opened one after another, and each loses its subflow to a RST soon after: 20,000 with a timeout of 15 s, then 9,000 without one. " +
+			"What the gateway holds is read twice a second.",
+		Drawing: " client ---- wifi ---- gateway ---- source",
+		Published: []experiment.Published{
+			{Source: "thesis, fig 6.14", Value: "20,000 sessions in one hour, timeout 4 min on both sides: sessions and memory flat after 4 min, else growing"},
+		},
+		Takes: 4 * time.Minute, Quick: 12 * time.Second,
+		Run: expiry,
+	},
+	{
+		ID: "paths-cost", Title: "What following connections costs",
+		Question: "How many new connections per second does it take to follow every connection with eBPF events?",
+		Setup:    "Tandem with events and without, each in a namespace of its own, in turns; 32 MPTCP connections at a time over loopback, each with 1 KB of request and answer. Congestion control is reno.",
+		Takes:    75 * time.Second, Quick: 6 * time.Second,
+		Run: cost,
+	},
+	{
+		ID: "paths-healing", Title: "A transfer while links go and come back",
+		Question: "Does a transfer use a link again when it comes back, also with another address, and does it go on meanwhile?",
+		Setup:    "A download over two links under fullmesh. Within ten minutes one of the links goes down 20 times, and comes back half of the times with another address." + links,
+		Drawing:  twoPaths,
+		Published: []experiment.Published{
+			{Source: "thesis, §7.3", Value: "subflows are created anew after their loss"},
+		},
+		Takes: 10*time.Minute + 10*time.Second, Quick: 15 * time.Second,
+		Run: healing,
+	},
+	{
+		ID: "paths-handover", Title: "The address changes",
+		Question: "How long does a transfer stand still when the only address of the client goes, and another one comes?",
+		Setup:    "A download over one link. Its address is taken away ten times, and another one given three seconds later." + links,
+		Drawing:  onePath,
+		Takes:    80 * time.Second, Quick: 8 * time.Second,
+		Run: handOver,
+	},
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
@@ -50,14 +51,14 @@ type expirySpec struct {
 // a RST soon after, with an inactivity timeout and without one. A connection
 // takes two descriptors of the gateway, so that the run without ends before they
 // are used up.
-func expiry(ctx context.Context, e *env, r *result) error {
+func expiry(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 	with := expirySpec{"timeout 15 s", 15 * time.Second, 20000, 150, 20 * time.Second}
 	without := expirySpec{"no timeout", 24 * time.Hour, 9000, 150, 0}
-	if e.quick {
+	if e.Quick {
 		with = expirySpec{"timeout 1 s", time.Second, 300, 100, 2 * time.Second}
 		without = expirySpec{"no timeout", 24 * time.Hour, 300, 100, 0}
 	}
-	r.columns = []string{"run", "opened", "per second", "held at most", "held at the end", "user MB at most", "kernel MB at most"}
+	r.Columns("run", "opened", "per second", "held at most", "held at the end", "user MB at most", "kernel MB at most")
 	var connections, memory []figure.Series
 	for _, spec := range []expirySpec{with, without} {
 		all, err := holdAndLose(ctx, e, spec)
@@ -68,7 +69,7 @@ func expiry(ctx context.Context, e *env, r *result) error {
 		c, user, kernel := figure.Series{Name: spec.name}, figure.Series{Name: spec.name + ", user"}, figure.Series{Name: spec.name + ", kernel"}
 		whileOpening := 0.0
 		for _, h := range all {
-			r.record("held", map[string]any{"run": spec.name, "held": h})
+			r.Record("held", map[string]any{"run": spec.name, "held": h})
 			top.Connections, top.User, top.Kernel = max(top.Connections, h.Connections), max(top.User, h.User), max(top.Kernel, h.Kernel)
 			if h.Opened >= spec.n && whileOpening == 0 {
 				whileOpening = h.At
@@ -79,22 +80,22 @@ func expiry(ctx context.Context, e *env, r *result) error {
 		}
 		connections, memory = append(connections, c), append(memory, user, kernel)
 		rate, last := float64(spec.n)/whileOpening, all[len(all)-1]
-		r.row(spec.name, fmt.Sprint(spec.n), fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.0f", top.Connections), fmt.Sprintf("%.0f", last.Connections), fmt.Sprintf("%.0f", top.User), fmt.Sprintf("%.0f", top.Kernel))
-		r.judge(rate >= 55, spec.name+": at least 55 connections per second", "%.0f", rate)
+		r.Row(spec.name, fmt.Sprint(spec.n), fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.0f", top.Connections), fmt.Sprintf("%.0f", last.Connections), fmt.Sprintf("%.0f", top.User), fmt.Sprintf("%.0f", top.Kernel))
+		r.Judge(rate >= 55, spec.name+": at least 55 connections per second", "%.0f", rate)
 		if spec.keep < time.Hour {
 			limit := float64(spec.rate) * (spec.keep.Seconds() + 3)
-			r.judge(top.Connections <= limit && last.Connections == 0, fmt.Sprintf("%s: never more than %.0f held, none at the end", spec.name, limit), "%.0f at most, %.0f at the end", top.Connections, last.Connections)
+			r.Judge(top.Connections <= limit && last.Connections == 0, fmt.Sprintf("%s: never more than %.0f held, none at the end", spec.name, limit), "%.0f at most, %.0f at the end", top.Connections, last.Connections)
 		} else {
-			r.judge(int(last.Connections) == spec.n, spec.name+": all are held", "%.0f of %d", last.Connections, spec.n)
+			r.Judge(int(last.Connections) == spec.n, spec.name+": all are held", "%.0f of %d", last.Connections, spec.n)
 		}
 	}
-	r.plot("", figure.Lines(figure.Axes{Title: "Connections whose subflows are all reset", X: "time in s", Y: "connections held"}, connections...))
-	r.plot("memory", figure.Lines(figure.Axes{Title: "Memory of connections whose subflows are all reset", X: "time in s", Y: "MB"}, memory...))
+	r.Plot("", figure.Lines(figure.Axes{Title: "Connections whose subflows are all reset", X: "time in s", Y: "connections held"}, connections...))
+	r.Plot("memory", figure.Lines(figure.Axes{Title: "Memory of connections whose subflows are all reset", X: "time in s", Y: "MB"}, memory...))
 	return nil
 }
 
 // holdAndLose is one run.
-func holdAndLose(ctx context.Context, e *env, spec expirySpec) (all []held, err error) {
+func holdAndLose(ctx context.Context, e *experiment.Env, spec expirySpec) (all []held, err error) {
 	tp, err := lab.NewTwoPath("pathsexpiry", lab.TwoPathSpec{})
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func holdAndLose(ctx context.Context, e *env, spec expirySpec) (all []held, err 
 	}
 	socket := filepath.Join(dir, "s")
 	gateway, err := apps.StartTandem(ctx, tp.Aggregator, apps.TandemConfig{
-		Command: []string{e.tandem}, Dir: dir, Config: fmt.Sprintf(expiryConfig, socket, sourceAddr, spec.keep),
+		Command: []string{e.Tandem}, Dir: dir, Config: fmt.Sprintf(expiryConfig, socket, sourceAddr, spec.keep),
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 )
@@ -29,9 +30,9 @@ type move struct {
 
 // handOver takes the client's only address away in the course of a transfer and
 // gives it another one three seconds later.
-func handOver(ctx context.Context, e *env, r *result) (err error) {
+func handOver(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n, between := 10, 4*time.Second
-	if e.quick {
+	if e.Quick {
 		n, between = 1, time.Second
 	}
 	s, err := newStage(ctx, e, stageSpec{
@@ -58,9 +59,9 @@ func handOver(ctx context.Context, e *env, r *result) (err error) {
 		if err != nil {
 			return err
 		}
-		r.record("move", m)
+		r.Record("move", m)
 		moves = append(moves, m)
-		e.tell("handover %d/%d: %.0f ms", i+1, n, m.Took)
+		e.Step(i+1, n, "bytes again after %.0f ms", m.Took)
 	}
 	if err := pause(ctx, between); err != nil {
 		return err
@@ -69,7 +70,7 @@ func handOver(ctx context.Context, e *env, r *result) (err error) {
 	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	hashErr := d.stop(stopCtx)
-	r.handedOver(moves, g, d.received.Load(), hashErr)
+	handedOver(r, moves, g, d.received.Load(), hashErr)
 	return nil
 }
 
@@ -119,7 +120,7 @@ func (s *stage) move(ctx context.Context, d *download, number byte, start time.T
 	return m, err
 }
 
-func (r *result) handedOver(moves []move, g goodput, received int64, hashErr error) {
+func handedOver(r *experiment.Result, moves []move, g goodput, received int64, hashErr error) {
 	var took []float64
 	still := 0
 	for _, m := range moves {
@@ -128,11 +129,11 @@ func (r *result) handedOver(moves []move, g goodput, received int64, hashErr err
 			still++
 		}
 	}
-	r.columns = []string{"changes of address", "stood still in between", "bytes again p50 ms", "max ms", "MB received"}
-	r.row(fmt.Sprint(len(moves)), fmt.Sprint(still), fmt.Sprintf("%.0f", figure.Median(took)), fmt.Sprintf("%.0f", slices.Max(took)), fmt.Sprintf("%.0f", float64(received)/1e6))
-	r.judge(still == len(moves), "no byte comes while there is no address, so that this is a hand-over", "%d of %d times", still, len(moves))
-	r.judge(slices.Max(took) < milliseconds(handOverLimit), "the transfer goes on within 1 s after the new address is up", "at most %.0f ms", slices.Max(took))
-	r.judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
+	r.Columns("changes of address", "stood still in between", "bytes again p50 ms", "max ms", "MB received")
+	r.Row(fmt.Sprint(len(moves)), fmt.Sprint(still), fmt.Sprintf("%.0f", figure.Median(took)), fmt.Sprintf("%.0f", slices.Max(took)), fmt.Sprintf("%.0f", float64(received)/1e6))
+	r.Judge(still == len(moves), "no byte comes while there is no address, so that this is a hand-over", "%d of %d times", still, len(moves))
+	r.Judge(slices.Max(took) < milliseconds(handOverLimit), "the transfer goes on within 1 s after the new address is up", "at most %.0f ms", slices.Max(took))
+	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
 	at, rates := g.windows(2)
 	p := figure.Lines(figure.Axes{Title: "Download while the only address changes", X: "time in s", Y: "goodput over 200 ms, Mbit/s"}, figure.Series{X: at, Y: rates})
 	for i, m := range moves {
@@ -142,5 +143,5 @@ func (r *result) handedOver(moves []move, g goodput, received int64, hashErr err
 		}
 		p.Mark(figure.Line{Name: name, Value: m.At})
 	}
-	r.plot("", p)
+	r.Plot("", p)
 }

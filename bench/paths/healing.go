@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 )
@@ -61,9 +62,9 @@ func outages(n int, whole time.Duration) []outage {
 
 // healing takes one of two links down again and again in the course of a
 // transfer, and half of the times brings it back with another address.
-func healing(ctx context.Context, e *env, r *result) (err error) {
+func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n, whole := 20, 10*time.Minute
-	if e.quick {
+	if e.Quick {
 		n, whole = 2, 10*time.Second
 	}
 	s, err := newStage(ctx, e, stageSpec{
@@ -100,8 +101,8 @@ func healing(ctx context.Context, e *env, r *result) (err error) {
 		if err := s.outage(ctx, links[o.Link], o, byte(i)); err != nil {
 			return err
 		}
-		r.record("outage", *o)
-		e.tell("healing %d/%d: %s back after %.0f ms", i+1, n, o.Link, o.Returned*1e3)
+		r.Record("outage", *o)
+		e.Step(i+1, n, "%s back after %.0f ms", o.Link, o.Returned*1e3)
 	}
 	if err := pause(ctx, time.Until(start.Add(whole))); err != nil {
 		return err
@@ -110,7 +111,7 @@ func healing(ctx context.Context, e *env, r *result) (err error) {
 	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	hashErr := d.stop(stopCtx)
-	r.healed(all, g, d.received.Load(), hashErr)
+	healed(r, all, g, d.received.Load(), hashErr)
 	return nil
 }
 
@@ -166,7 +167,7 @@ func (s *stage) readdress(link *lab.Access, number byte) error {
 }
 
 // healed reports.
-func (r *result) healed(all []outage, g goodput, received int64, hashErr error) {
+func healed(r *experiment.Result, all []outage, g goodput, received int64, hashErr error) {
 	var returns []float64
 	changed := 0
 	for _, o := range all {
@@ -184,21 +185,21 @@ func (r *result) healed(all []outage, g goodput, received int64, hashErr error) 
 			below++
 		}
 	}
-	r.record("goodput", g)
+	r.Record("goodput", g)
 	lowest, lowest2 := figure.Percentile(rates, 0), figure.Percentile(longer, 0)
-	r.columns = []string{"outages", "of them with new address", "MB received", "return p50 ms", "max ms", "goodput p50 Mbit/s", "lowest 1 s", "lowest 2 s", "1 s windows below one link"}
-	r.row(fmt.Sprint(len(all)), fmt.Sprint(changed), fmt.Sprintf("%.0f", float64(received)/1e6),
+	r.Columns("outages", "of them with new address", "MB received", "return p50 ms", "max ms", "goodput p50 Mbit/s", "lowest 1 s", "lowest 2 s", "1 s windows below one link")
+	r.Row(fmt.Sprint(len(all)), fmt.Sprint(changed), fmt.Sprintf("%.0f", float64(received)/1e6),
 		fmt.Sprintf("%.0f", figure.Median(returns)*1e3), fmt.Sprintf("%.0f", slices.Max(returns)*1e3),
 		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.1f", lowest), fmt.Sprintf("%.1f", lowest2),
 		fmt.Sprintf("%.2f %%", 100*float64(below)/float64(len(rates))))
-	r.judge(slices.Max(returns) < returnLimit, "each time the link carries data within 2 s of its return", "at most %.2f s", slices.Max(returns))
-	r.judge(lowest >= 0.95*floor, fmt.Sprintf("goodput never below that of the other link (%.1f Mbit/s, less 5 %%) over 1 s", floor), "%.1f Mbit/s at worst; %.1f over 2 s", lowest, lowest2)
-	r.judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
+	r.Judge(slices.Max(returns) < returnLimit, "each time the link carries data within 2 s of its return", "at most %.2f s", slices.Max(returns))
+	r.Judge(lowest >= 0.95*floor, fmt.Sprintf("goodput never below that of the other link (%.1f Mbit/s, less 5 %%) over 1 s", floor), "%.1f Mbit/s at worst; %.1f over 2 s", lowest, lowest2)
+	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
 	p := figure.Lines(figure.Axes{Title: "Download while links go and come back", X: "time in s", Y: "goodput over 1 s, Mbit/s"},
 		figure.Series{Name: "goodput", X: at, Y: rates})
 	p.Limit(figure.Line{Name: "what one link carries", Value: floor})
-	r.plot("", p)
-	r.plot("returns", figure.CDF(figure.Axes{Title: "From the return of a link to data on it", X: "time in s"}, figure.Distribution{Values: returns}))
+	r.Plot("", p)
+	r.Plot("returns", figure.CDF(figure.Axes{Title: "From the return of a link to data on it", X: "time in s"}, figure.Distribution{Values: returns}))
 }
 
 // outcome says how a transfer ended.

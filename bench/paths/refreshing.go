@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/capture"
@@ -35,9 +36,9 @@ type reset struct {
 
 // refreshing has the only subflow of a download reset every two seconds by a
 // middlebox in front of the aggregator.
-func refreshing(ctx context.Context, e *env, r *result) (err error) {
+func refreshing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n, every := 50, 2*time.Second
-	if e.quick {
+	if e.Quick {
 		n, every = 3, 1500*time.Millisecond
 	}
 	s, err := newStage(ctx, e, stageSpec{
@@ -71,7 +72,7 @@ func refreshing(ctx context.Context, e *env, r *result) (err error) {
 			return err
 		}
 		killed = append(killed, port)
-		e.tell("refreshing %d/%d", i+1, n)
+		e.Step(i+1, n, "reset and replaced")
 	}
 	if err := pause(ctx, every); err != nil {
 		return err
@@ -84,7 +85,7 @@ func refreshing(ctx context.Context, e *env, r *result) (err error) {
 	if err != nil {
 		return err
 	}
-	r.refreshed(resets(segments, killed, start), n, g, d.received.Load(), hashErr)
+	refreshed(r, resets(segments, killed, start), n, g, d.received.Load(), hashErr)
 	return nil
 }
 
@@ -167,25 +168,25 @@ func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-func (r *result) refreshed(all []reset, n int, g goodput, received int64, hashErr error) {
+func refreshed(r *experiment.Result, all []reset, n int, g goodput, received int64, hashErr error) {
 	var took, rtts, beyond, doubted []float64
 	for _, x := range all {
 		doubted = append(doubted, x.Doubted)
 		took, rtts, beyond = append(took, x.Took), append(rtts, x.RTT), append(beyond, x.Took-2*x.RTT)
-		r.record("reset", x)
+		r.Record("reset", x)
 	}
 	_, rates := g.windows(int(time.Second / sampleEvery))
 	median, interval := figure.Median(took), figure.MedianInterval(took, 0.95)
-	r.columns = []string{"RSTs", "replaced", "took p50 ms", "95 % interval", "p99 ms", "RTT p50 ms", "took less 2 RTT p50 ms", "doubted before p50 ms", "goodput p50 Mbit/s", "MB received"}
-	r.row(fmt.Sprint(n), fmt.Sprint(len(all)), fmt.Sprintf("%.2f", median), fmt.Sprintf("%.2f–%.2f", interval.Low, interval.High),
+	r.Columns("RSTs", "replaced", "took p50 ms", "95 % interval", "p99 ms", "RTT p50 ms", "took less 2 RTT p50 ms", "doubted before p50 ms", "goodput p50 Mbit/s", "MB received")
+	r.Row(fmt.Sprint(n), fmt.Sprint(len(all)), fmt.Sprintf("%.2f", median), fmt.Sprintf("%.2f–%.2f", interval.Low, interval.High),
 		fmt.Sprintf("%.2f", figure.Percentile(took, 99)), fmt.Sprintf("%.2f", figure.Median(rtts)), fmt.Sprintf("%.2f", figure.Median(beyond)), fmt.Sprintf("%.2f", figure.Median(doubted)),
 		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.0f", float64(received)/1e6))
-	r.judge(len(all) == n, "each subflow is replaced", "%d of %d", len(all), n)
-	r.judge(figure.Median(beyond) < milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
-	r.judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
-	r.plot("", figure.CDF(figure.Axes{Title: "From the RST on the only subflow to its replacement", X: "time in ms"},
+	r.Judge(len(all) == n, "each subflow is replaced", "%d of %d", len(all), n)
+	r.Judge(figure.Median(beyond) < milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
+	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
+	r.Plot("", figure.CDF(figure.Axes{Title: "From the RST on the only subflow to its replacement", X: "time in ms"},
 		figure.Distribution{Name: "RST to established", Values: took}, figure.Distribution{Name: "RTT", Values: rtts}))
 	at, fine := g.windows(2)
-	r.plot("goodput", figure.Lines(figure.Axes{Title: "Download whose only subflow is reset again and again", X: "time in s", Y: "goodput over 200 ms, Mbit/s"},
+	r.Plot("goodput", figure.Lines(figure.Axes{Title: "Download whose only subflow is reset again and again", X: "time in s", Y: "goodput over 200 ms, Mbit/s"},
 		figure.Series{X: at, Y: fine}))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 )
@@ -65,7 +66,7 @@ type stage struct {
 	dir      string
 }
 
-func newStage(ctx context.Context, e *env, spec stageSpec) (*stage, error) {
+func newStage(ctx context.Context, e *experiment.Env, spec stageSpec) (*stage, error) {
 	if spec.aggregator == "" {
 		spec.aggregator = "manager: default"
 	}
@@ -84,7 +85,7 @@ func newStage(ctx context.Context, e *env, spec stageSpec) (*stage, error) {
 	return s, nil
 }
 
-func (s *stage) setUp(ctx context.Context, e *env, spec stageSpec) error {
+func (s *stage) setUp(ctx context.Context, e *experiment.Env, spec stageSpec) error {
 	var err error
 	// Paths of sockets have to be short.
 	if s.dir, err = os.MkdirTemp("", "tandem-"); err != nil {
@@ -102,14 +103,14 @@ func (s *stage) setUp(ctx context.Context, e *env, spec stageSpec) error {
 	}
 	socket := func(name string) string { return filepath.Join(s.dir, name) }
 	s.aggregator, err = apps.StartTandem(ctx, s.Aggregator, apps.TandemConfig{
-		Command: []string{e.tandem}, Dir: s.dir,
+		Command: []string{e.Tandem}, Dir: s.dir,
 		Config: fmt.Sprintf(aggregatorConfig, socket("a"), spec.aggregator),
 	})
 	if err != nil {
 		return err
 	}
 	s.client, err = apps.StartTandem(ctx, s.Client, apps.TandemConfig{
-		Command: []string{e.tandem}, Dir: s.dir,
+		Command: []string{e.Tandem}, Dir: s.dir,
 		Config: fmt.Sprintf(clientConfig, socket("c"), entry, sourceAddr, spec.converter, spec.client),
 	})
 	if err != nil {

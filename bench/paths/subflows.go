@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package paths
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 )
@@ -64,28 +65,30 @@ func meshes() []mesh {
 
 // subflowsOverTime has each path manager work on a download, and looks at the
 // subflows that it has.
-func subflowsOverTime(ctx context.Context, e *env, r *result) error {
-	r.columns = []string{"manager", "wanted", "there at the end", "others seen", "complete after ms", "hash"}
+func subflowsOverTime(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
+	r.Columns("manager", "wanted", "there at the end", "others seen", "complete after ms", "hash")
 	var lines []figure.Series
 	length := 4 * time.Second
-	if e.quick {
+	if e.Quick {
 		length = time.Second
 	}
-	for _, m := range meshes() {
-		series, err := r.mesh(ctx, m, length)
+	all := meshes()
+	for i, m := range all {
+		series, err := watchMesh(ctx, r, m, length)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 		lines = append(lines, series)
+		r.Env.Step(i+1, len(all)+1, "%s", m.name)
 	}
-	r.plot("", figure.Lines(figure.Axes{Title: "Subflows of a download", X: "time since its beginning in s", Y: "established subflows"}, lines...))
-	return r.shortOnes(ctx)
+	r.Plot("", figure.Lines(figure.Axes{Title: "Subflows of a download", X: "time since its beginning in s", Y: "established subflows"}, lines...))
+	return shortOnes(ctx, r)
 }
 
 // mesh is one path manager.
-func (r *result) mesh(ctx context.Context, m mesh, length time.Duration) (series figure.Series, err error) {
+func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Duration) (series figure.Series, err error) {
 	series = figure.Series{Name: m.name, Steps: true}
-	s, err := newStage(ctx, r.env, stageSpec{
+	s, err := newStage(ctx, r.Env, stageSpec{
 		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}},
 		client: m.client, aggregator: m.aggregator, converter: m.converter,
 	})
@@ -132,11 +135,10 @@ func (r *result) mesh(ctx context.Context, m mesh, length time.Duration) (series
 	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	hashErr := d.stop(stopCtx)
-	r.record("series", map[string]any{"manager": m.name, "seconds": series.X, "subflows": series.Y, "at_end": got, "wanted": want})
+	r.Record("series", map[string]any{"manager": m.name, "seconds": series.X, "subflows": series.Y, "at_end": got, "wanted": want})
 	right := slices.Equal(got, want) && len(others) == 0
-	r.row(m.name, fmt.Sprint(len(want)), fmt.Sprint(len(got)), fmt.Sprint(len(others)), fmt.Sprintf("%.0f", complete), outcome(hashErr))
-	r.judge(right && hashErr == nil, m.name+": exactly the subflows expected", "%s", strings.Join(got, ", "))
-	r.env.tell("subflows: %s: %d of %d", m.name, len(got), len(want))
+	r.Row(m.name, fmt.Sprint(len(want)), fmt.Sprint(len(got)), fmt.Sprint(len(others)), fmt.Sprintf("%.0f", complete), outcome(hashErr))
+	r.Judge(right && hashErr == nil, m.name+": exactly the subflows expected", "%s", strings.Join(got, ", "))
 	return series, nil
 }
 
@@ -148,12 +150,12 @@ type exchange struct {
 
 // shortOnes has many connections of sizes that are spread as evenly over their
 // logarithm as those of the web about are, from 1 kB to 10 MB, under delaying.
-func (r *result) shortOnes(ctx context.Context) (err error) {
+func shortOnes(ctx context.Context, r *experiment.Result) (err error) {
 	n := 300
-	if r.env.quick {
+	if r.Env.Quick {
 		n = 20
 	}
-	s, err := newStage(ctx, r.env, stageSpec{client: fmt.Sprintf("manager: delaying, bytes: %dB, interfaces: [wifi, cell]", delayBytes),
+	s, err := newStage(ctx, r.Env, stageSpec{client: fmt.Sprintf("manager: delaying, bytes: %dB, interfaces: [wifi, cell]", delayBytes),
 		links: lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: 10 * linkRate}, Cell: lab.LinkSpec{Rate: 10 * linkRate}}})
 	if err != nil {
 		return err
@@ -198,19 +200,19 @@ func (r *result) shortOnes(ctx context.Context) (err error) {
 	if pauseErr != nil {
 		return pauseErr
 	}
-	r.short(sizes, tokens, opened, missed)
+	judgeShort(r, sizes, tokens, opened, missed)
 	return nil
 }
 
-func (r *result) short(sizes []int64, tokens []admin.Token, opened map[admin.Token]int, missed uint64) {
+func judgeShort(r *experiment.Result, sizes []int64, tokens []admin.Token, opened map[admin.Token]int, missed uint64) {
 	if len(tokens) != len(sizes) || missed > 0 {
-		r.judge(false, "delaying: every short connection is followed", "%d of %d, %d events missed", len(tokens), len(sizes), missed)
+		r.Judge(false, "delaying: every short connection is followed", "%d of %d, %d events missed", len(tokens), len(sizes), missed)
 		return
 	}
 	var single, early, short int
 	for i, token := range tokens {
 		x := exchange{sizes[i], opened[token]}
-		r.record("short", x)
+		r.Record("short", x)
 		if x.Subflows == 1 {
 			single++
 		}
@@ -222,9 +224,9 @@ func (r *result) short(sizes []int64, tokens []admin.Token, opened map[admin.Tok
 		}
 	}
 	share := func(n, of int) string { return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(max(of, 1))) }
-	r.judge(early == 0, "delaying: connections below the threshold never open a second subflow", "%s of the %d below 0.9 MB have one subflow", share(short-early, short), short)
-	r.judge(single > 0, "delaying: share of connections of 1 kB to 10 MB (even in the logarithm) that never open a second subflow", "%s of %d", share(single, len(sizes)), len(sizes))
-	r.plot("delaying", figure.Bars(figure.Axes{Title: "Connections that never open a second subflow, delaying by 1 MB", Y: "%"},
+	r.Judge(early == 0, "delaying: connections below the threshold never open a second subflow", "%s of the %d below 0.9 MB have one subflow", share(short-early, short), short)
+	r.Judge(single > 0, "delaying: share of connections of 1 kB to 10 MB (even in the logarithm) that never open a second subflow", "%s of %d", share(single, len(sizes)), len(sizes))
+	r.Plot("delaying", figure.Bars(figure.Axes{Title: "Connections that never open a second subflow, delaying by 1 MB", Y: "%"},
 		figure.Bar{Name: "all, 1 kB to 10 MB", Value: 100 * float64(single) / float64(len(sizes))},
 		figure.Bar{Name: "those below 0.9 MB", Value: 100 * float64(short-early) / float64(max(short, 1))}))
 }

@@ -24,6 +24,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/relay/peers"
 	"github.com/tandem-gateway/tandem/bench/relay/report"
 )
@@ -101,7 +102,7 @@ func bench(ctx context.Context, args []string) error {
 		defer f.Close()
 		lines = append(lines, report.JSONLines(f))
 	}
-	machine := report.ThisMachine(ctx)
+	machine := experiment.ThisMachine(ctx)
 	machine.Congestion = o.congestion
 	results := report.New(machine, lines...)
 	// What was measured until an error or Ctrl-C is shown all the same.

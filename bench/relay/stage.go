@@ -85,7 +85,7 @@ func (s *stage) setUp(ctx context.Context, congestion string) error {
 			return err
 		}
 	}
-	source := s.host.Command(ctx, s.self, "source", sourceAddr.String())
+	source := s.host.Command(ctx, s.self, load.SourceChild, sourceAddr.String())
 	child, err := startChild(source) // ends with the lab
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (s *stage) start(ctx context.Context, job load.Job) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startChild(s.host.Command(ctx, s.self, "client", string(text)))
+	return startChild(s.host.Command(ctx, s.self, load.ClientChild, string(text)))
 }
 
 // do has a client do a job.

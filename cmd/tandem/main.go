@@ -32,7 +32,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), hashPasswordCommand(), versionCommand())
 	root.AddCommand(statusCommand(), connectionsCommand(), explainCommand(), pathsCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
-	root.AddCommand(labCommand(), doctorCommand())
+	root.AddCommand(labCommand(), benchCommand(), doctorCommand())
 	root.AddCommand(manualCommand(root))
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandem-gateway/tandem/bench/experiment"
 )
 
 func TestSummarize(t *testing.T) {
@@ -95,7 +97,7 @@ func TestHeldVerdicts(t *testing.T) {
 }
 
 func example(sinks ...Sink) *Report {
-	r := New(Machine{Kernel: "6.18", Congestion: "reno"}, sinks...)
+	r := New(experiment.Machine{Kernel: "6.18", Congestion: "reno"}, sinks...)
 	for _, row := range []row{directRow, copyRow, tandemForward, tandemSOCKS, {"haproxy", "forward"}, {"dante", "socks5"}} {
 		r.Row(row.peer, row.front)
 	}
@@ -131,7 +133,7 @@ func example(sinks ...Sink) *Report {
 
 // TestFailureIsAMiss: a relay that does not run does not meet its targets.
 func TestFailureIsAMiss(t *testing.T) {
-	r := New(Machine{})
+	r := New(experiment.Machine{})
 	r.Row("io.Copy", "forward")
 	r.Row("tandem", "forward")
 	r.Begin(Scenario{"bulk-up", "one", Bulk})
@@ -186,7 +188,7 @@ func TestJSONLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := json.NewDecoder(&out)
-	var m Machine
+	var m experiment.Machine
 	if err := d.Decode(&m); err != nil || m != r.machine {
 		t.Errorf("machine %+v, %v", m, err)
 	}
@@ -209,7 +211,7 @@ func TestJSONLines(t *testing.T) {
 
 func TestSinkErrorsAreKept(t *testing.T) {
 	full := errors.New("disk full")
-	r := New(Machine{}, func(any) error { return full })
+	r := New(experiment.Machine{}, func(any) error { return full })
 	if err := r.Err(); !errors.Is(err, full) {
 		t.Errorf("error %v", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/experiment"
 )
 
 // Kind of a scenario, which says what is measured.
@@ -82,7 +84,7 @@ type row struct{ peer, front string }
 
 // Report is everything that was measured.
 type Report struct {
-	machine   Machine
+	machine   experiment.Machine
 	scenarios []Scenario
 	rows      []row
 	samples   map[string]map[row][]Sample
@@ -99,7 +101,7 @@ func JSONLines(w io.Writer) Sink {
 }
 
 // New returns an empty report.
-func New(m Machine, sinks ...Sink) *Report {
+func New(m experiment.Machine, sinks ...Sink) *Report {
 	r := &Report{machine: m, samples: map[string]map[row][]Sample{}, sinks: sinks}
 	r.emit(m)
 	return r

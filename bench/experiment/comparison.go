@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/tandem-gateway/tandem/bench/figure"
+)
+
+// fewest is how many repetitions a difference is claimed of: of fewer, even if
+// all of them point the same way, chance is no rarer than one in sixteen.
+const fewest = 5
+
+// Comparison is how values of a metric relate to others.
+type Comparison struct {
+	Metric Metric
+	// Ratio is the first over the second: within a run the median of those of
+	// each round, between runs that of the medians. NaN if there are none.
+	Ratio float64
+	// Interval is its confidence interval.
+	Interval figure.Interval
+	// N is how many repetitions there were, of the side that has fewer.
+	N int
+}
+
+// Compare compares a metric of one arm with that of another one, round by
+// round.
+func (r *Result) Compare(metric, arm, base string) Comparison {
+	under := map[int]float64{}
+	for _, x := range r.repetitions {
+		if v, ok := x.Values[metric]; ok && x.Arm == base {
+			under[x.Number] = v
+		}
+	}
+	var ratios []float64
+	for _, x := range r.repetitions {
+		v, ok := x.Values[metric]
+		if u := under[x.Number]; ok && x.Arm == arm && u != 0 {
+			ratios = append(ratios, v/u)
+		}
+	}
+	return Comparison{r.metric(metric), figure.Median(ratios), figure.MedianInterval(ratios, Level), len(ratios)}
+}
+
+// CompareRuns compares values of a metric that were measured in different runs.
+func CompareRuns(m Metric, values, base []float64) Comparison {
+	return Comparison{
+		m, figure.Median(values) / figure.Median(base),
+		figure.MedianRatioInterval(values, base, Level), min(len(values), len(base)),
+	}
+}
+
+// Noise tells whether the difference may be chance.
+func (c Comparison) Noise() bool {
+	return c.N < fewest || !(c.Interval.Low > 1 || c.Interval.High < 1)
+}
+
+// Word says in plain words what the comparison comes to.
+func (c Comparison) Word() string {
+	switch {
+	case c.N == 0 || math.IsNaN(c.Ratio):
+		return "not measured"
+	case c.N < fewest:
+		return "too few repetitions to tell"
+	case c.Noise():
+		return "within noise"
+	case c.Metric.Better == "" && c.Ratio > 1:
+		return "higher"
+	case c.Metric.Better == "":
+		return "lower"
+	case (c.Metric.Better == Higher) == (c.Ratio > 1):
+		return "better"
+	default:
+		return "worse"
+	}
+}
+
+// String is such as "+3.1 % (+1.2 to +4.9 %), better".
+func (c Comparison) String() string {
+	if c.N == 0 || math.IsNaN(c.Ratio) {
+		return c.Word()
+	}
+	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f %%), %s", 100*(c.Ratio-1), 100*(c.Interval.Low-1), 100*(c.Interval.High-1), c.Word())
+}

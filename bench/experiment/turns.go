@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/tandem-gateway/tandem/bench/figure"
+)
+
+// Level of confidence intervals.
+const Level = 0.95
+
+// Measured is what one repetition has measured, by name of metric.
+type Measured map[string]float64
+
+// Arm is one of the things that an experiment compares.
+type Arm struct {
+	Name string
+	// MayFail is for peers: a failure is told in the table and ends nothing but
+	// the arm. Of other arms it is the failure of the experiment.
+	MayFail bool
+	// Measure is one repetition.
+	Measure func(ctx context.Context, round int) (Measured, error)
+}
+
+// Turns measures all arms n times in turns, A B C A B C …, every second time in
+// reverse order, since whoever comes second may find the machine warmer.
+func (r *Result) Turns(ctx context.Context, n int, arms ...Arm) error {
+	done, total := 0, n*len(arms)
+	for round := range n {
+		order := slices.Clone(arms)
+		if round%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, arm := range order {
+			done++
+			if r.out[arm.Name] != "" {
+				continue
+			}
+			m, err := arm.Measure(ctx, round)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				if !arm.MayFail {
+					return fmt.Errorf("%s: %w", arm.Name, err)
+				}
+				r.Out(arm.Name, err)
+				r.Env.Step(done, total, "%s: %v", arm.Name, err)
+				continue
+			}
+			r.Add(arm.Name, round, m)
+			r.Env.Step(done, total, "%s: %s", arm.Name, r.tell(m))
+		}
+	}
+	return nil
+}
+
+// tell is a measured repetition in a few words.
+func (r *Result) tell(measured Measured) string {
+	text := ""
+	for _, m := range r.experiment.Metrics {
+		if v, ok := measured[m.Name]; ok {
+			if text != "" {
+				text += ", "
+			}
+			text += m.Name + " " + Number(v) + " " + m.Unit
+		}
+	}
+	return text
+}
+
+// Add adds a repetition that was measured without [Result.Turns].
+func (r *Result) Add(arm string, round int, m Measured) {
+	r.know(arm)
+	x := Repetition{Arm: arm, Number: round, Values: m}
+	r.repetitions = append(r.repetitions, x)
+	r.Record(KindRepetition, x)
+}
+
+// Out says why an arm does not take part, or no longer.
+func (r *Result) Out(arm string, why error) {
+	r.know(arm)
+	if r.out == nil {
+		r.out = map[string]string{}
+	}
+	r.out[arm] = why.Error()
+	r.Record(KindOut, Out{arm, why.Error()})
+}
+
+func (r *Result) know(arm string) {
+	if !slices.Contains(r.arms, arm) {
+		r.arms = append(r.arms, arm)
+	}
+}
+
+// Values are the values of a metric that an arm has measured, in order of the
+// rounds.
+func (r *Result) Values(arm, metric string) []float64 {
+	var values []float64
+	for _, x := range r.repetitions {
+		if v, ok := x.Values[metric]; ok && x.Arm == arm {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// Summary makes the table: a row for each arm with medians and their
+// confidence intervals, and why an arm is out.
+func (r *Result) Summary() {
+	columns := []string{""}
+	for _, m := range r.experiment.Metrics {
+		columns = append(columns, m.label())
+	}
+	if len(r.out) > 0 {
+		columns = append(columns, "note")
+	}
+	r.Columns(columns...)
+	for _, arm := range r.arms {
+		row := []string{arm}
+		for _, m := range r.experiment.Metrics {
+			row = append(row, Spread(r.Values(arm, m.Name)))
+		}
+		if len(r.out) > 0 {
+			row = append(row, r.out[arm])
+		}
+		r.Row(row...)
+	}
+}
+
+// Bars draws the medians of a metric with their confidence intervals.
+func (r *Result) Bars(metric, title string) *figure.Plot {
+	var bars []figure.Bar
+	for _, arm := range r.arms {
+		if values := r.Values(arm, metric); len(values) > 0 {
+			b := figure.Bar{Name: arm, Value: figure.Median(values)}
+			if len(values) > 1 {
+				b.Range = figure.MedianInterval(values, Level)
+			}
+			bars = append(bars, b)
+		}
+	}
+	m := r.metric(metric)
+	return figure.Bars(figure.Axes{Title: title, Y: m.label()}, bars...)
+}
+
+// Spread is the median of values with its confidence interval, as text; empty
+// if there are none.
+func Spread(values []float64) string {
+	switch len(values) {
+	case 0:
+		return ""
+	case 1:
+		return Number(values[0])
+	}
+	i := figure.MedianInterval(values, Level)
+	return fmt.Sprintf("%s (%s–%s)", Number(figure.Median(values)), Number(i.Low), Number(i.High))
+}
+
+// Number is a number with three significant digits, or all digits before the
+// point.
+func Number(v float64) string {
+	abs := max(v, -v)
+	switch {
+	case abs >= 100 || abs == 0:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case abs >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	case abs >= 1:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	default:
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	}
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/suite"
+)
+
+// benchDir is where results go unless something else is said.
+const benchDir = "bench-results"
+
+func benchCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure on this machine what Tandem does",
+		Long: `Bench runs experiments in networks made of network namespaces: Tandem beside what
+it replaces and beside its peers. Nothing of the machine's own network is
+touched. Results are lines of JSON, plots and text.`,
+	}
+	cmd.AddCommand(benchListCommand(), benchRunCommand(), benchChildCommand())
+	return cmd
+}
+
+func benchListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the experiments",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "ID\tTAKES\tQUICK\tTITLE")
+			for _, x := range suite.Experiments() {
+				fmt.Fprintf(t, "%s\t%v\t%v\t%s\n", x.ID, x.Takes.Round(time.Second), x.Quick.Round(time.Second), x.Title)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+var errWhichExperiments = errors.New("name experiments, see tandem bench list, or give --all")
+
+func benchRunCommand() *cobra.Command {
+	var o experiment.Options
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "run ID...",
+		Short: "Run experiments",
+		Long: `Run runs experiments, which are named by their ID or by its beginning up to a
+hyphen. It needs root. One that cannot run says why and counts as failed.`,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if all == (len(ids) > 0) {
+				return errWhichExperiments
+			}
+			return runBench(cmd.Context(), o, ids)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&all, "all", false, "run all experiments")
+	flags.BoolVar(&o.Quick, "quick", false, "short forms, which show that everything works and little of how well")
+	flags.Uint64Var(&o.Seed, "seed", 1, "`seed` of everything that is drawn at random")
+	flags.StringVar(&o.Dir, "out", benchDir, "`directory` for results")
+	flags.StringVar(&o.Tandem, "tandem", "", "the tandem `program` to measure (default this one)")
+	return cmd
+}
+
+func runBench(ctx context.Context, o experiment.Options, ids []string) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	chosen, err := experiment.Choose(suite.Experiments(), ids)
+	if err != nil {
+		return err
+	}
+	if o.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	if o.Tandem == "" {
+		o.Tandem = o.Self
+	}
+	if o.Tandem, err = filepath.Abs(o.Tandem); err != nil {
+		return err
+	}
+	o.Text, o.Progress = os.Stdout, os.Stderr
+	o.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
+	return experiment.Run(ctx, o, chosen)
+}
+
+// benchChildCommand is for processes that experiments start of this program.
+func benchChildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                "child NAME [ARGUMENT...]",
+		Short:              "A process of an experiment",
+		Hidden:             true,
+		Args:               cobra.MinimumNArgs(1),
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return experiment.RunChild(ctx, suite.Children(), args[0], args[1:])
+		},
+	}
+}
