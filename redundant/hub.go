@@ -151,7 +151,8 @@ func (h *Hub) remove(s *Stream, last []byte) {
 }
 
 // Close ends all streams with ErrClosed and waits until their local ends are
-// released and their legs are gone.
+// released and their legs are gone, which takes a moment for those that get
+// nothing through.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closed = true
@@ -161,7 +162,7 @@ func (h *Hub) Close() {
 	}
 	h.mu.Unlock()
 	for _, s := range all {
-		s.Abort(ErrClosed)
+		s.hurry()
 	}
 	h.running.Wait()
 }

@@ -17,8 +17,10 @@ import (
 const (
 	// hearTime is how long a leg may take to connect and to say that it is one.
 	hearTime = 10 * time.Second
-	// lastTime is how long legs that still work may take for the end.
-	lastTime = 5 * time.Second
+	// lastTime is how long legs that still work may take for the end, and
+	// closeTime when the Hub is closed.
+	lastTime  = 5 * time.Second
+	closeTime = time.Second / 2
 	// silence is how long a leg lives that nothing gets through.
 	silence = 20 * time.Second
 	// maxUnsent is what waits in the kernel to be sent on a leg: what another
@@ -78,9 +80,10 @@ func (s *Stream) Join(fd int, o LegOptions) (*Leg, error) {
 		stream: s, file: fileOf(fd, "leg"), hear: o.Hear, at: s.out.base,
 		wake: make(chan struct{}, 1), gone: make(chan struct{}), heard: make(chan struct{}),
 	}
-	_ = l.file.SetReadDeadline(time.Now().Add(hearTime)) // sockets can
-	if l.hear == nil {
-		l.begin()
+	if l.hear != nil {
+		_ = l.file.SetReadDeadline(time.Now().Add(hearTime)) // sockets can
+	} else {
+		close(l.heard)
 	}
 	s.legs = append(s.legs, l)
 	s.hub.legs.Add(1)
@@ -120,11 +123,15 @@ func (l *Leg) Err() error {
 	return l.err
 }
 
-// begin is called when frames are to come.
+// begin is called when frames are to come, after the answer.
 func (l *Leg) begin() {
 	l.hear, l.answer = nil, nil
-	_ = l.file.SetReadDeadline(time.Time{})
 	close(l.heard)
+	l.stream.mu.Lock()
+	defer l.stream.mu.Unlock()
+	if !l.stream.over() { // else there is a deadline for the end
+		_ = l.file.SetReadDeadline(time.Time{})
+	}
 }
 
 // close ends the leg, unless nil says that it still has to hear the end.
@@ -151,10 +158,10 @@ func (l *Leg) close(err error) {
 	close(l.gone)
 }
 
-// conclude has the leg tell the end, and not take long. The caller holds the
-// stream's lock.
-func (l *Leg) conclude() {
-	_ = l.file.SetDeadline(time.Now().Add(lastTime))
+// conclude has the leg tell the end within a time. The caller holds the stream's
+// lock.
+func (l *Leg) conclude(within time.Duration) {
+	_ = l.file.SetDeadline(time.Now().Add(within))
 	l.nudge()
 }
 

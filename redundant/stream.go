@@ -117,11 +117,21 @@ func (s *Stream) conclude() {
 		s.orphaned.Stop()
 	}
 	for _, l := range s.legs {
-		l.conclude()
+		l.conclude(lastTime)
 	}
 	s.cancel(s.err)
 	s.change()
 	s.wake()
+}
+
+// hurry ends the stream, and gives legs that still tell of an end less time.
+func (s *Stream) hurry() {
+	s.Abort(ErrClosed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.legs {
+		l.conclude(closeTime)
+	}
 }
 
 // settle looks whether both directions have ended. The caller holds s.mu.

@@ -359,6 +359,31 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// A leg that nothing gets through does not hold up the end of a process for long.
+func TestCloseWithStuckLeg(t *testing.T) {
+	a, _ := streams(t, Config{})
+	fd, mute := sockets(t)
+	defer unix.Close(mute)
+	leg, err := a.stream.Join(fd, LegOptions{Hear: func([]byte) (int, error) { return 0, ErrShort }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Write(random(Window)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	a.hub.Close()
+	if err := <-a.aborted; !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if err := leg.Err(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took >= lastTime {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	a, b := streams(t, Config{MaxLegs: 1, Linger: 20 * time.Millisecond})
 	// Without a leg neither lives for long.

@@ -89,7 +89,7 @@ func tandemConfig(t *testing.T, config string) apps.TandemConfig {
 	}
 	return apps.TandemConfig{
 		Command: []string{program},
-		Env:     []string{asTandem + "=1", "GORACE=halt_on_error=1"},
+		Env:     []string{asTandem + "=1", "GORACE=halt_on_error=1 atexit_sleep_ms=100"},
 		Config:  complete(config),
 		Dir:     t.TempDir(),
 	}

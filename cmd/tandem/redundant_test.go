@@ -8,12 +8,23 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
 const (
 	redundantHop  = "hag/192.0.2.1:8803/redundant"
 	redundantSize = 3_000_000 // of the file
 )
+
+// newRedundantHome runs tandem in a home as CPE, and as an aggregator that takes
+// legs.
+func newRedundantHome(t *testing.T, spec lab.HybridHomeSpec, cpe string) *home {
+	t.Helper()
+	h := &home{HybridHome: labtest.HybridHome(t, spec)}
+	h.aggregator = runTandem(t, h.Aggregator, aggregator+"    convert: {redundant: true}\n")
+	h.cpe = runTandem(t, h.CPE, cpe)
+	return h
+}
 
 // redundantHome is a home whose connections are redundant, with two emulated
 // links.
