@@ -6,6 +6,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // Gateway is what a Server answers for. Its methods may be called at the same
@@ -20,6 +22,10 @@ type Gateway interface {
 	Explain(ctx context.Context, q Question) (Explanation, error)
 	// Kick ends a connection and reports whether there was one.
 	Kick(id uint64) bool
+	// Choose has an operator choose options of a connection, or take back what he
+	// chose, and returns those in force then. The error may be ErrNoConnection,
+	// ErrNotRelayed or options.ErrRange.
+	Choose(ctx context.Context, id uint64, set options.Set, clear []options.Option) (ConnectionOptions, error)
 	// Reload reads the configuration again. On an error the one from before
 	// stays in force.
 	Reload() (Reloaded, error)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -34,6 +33,7 @@ var routes = []route{
 	{"GET", "/v1/connections", (*Server).connections, "The connections that have not ended", filterParameters, nil, Connections{}, nil},
 	{"GET", "/v1/explain", (*Server).explain, "What would happen to a connection that nobody has made, and which rules say so", questionParameters, nil, Explanation{}, []int{422}},
 	{"DELETE", "/v1/connections/{id}", (*Server).kick, "Ends a connection with a reset on both legs", nil, nil, nil, []int{404}},
+	{"PATCH", "/v1/connections/{id}/options", (*Server).choose, "Changes options of a connection that is relayed, and tells what is in force then", nil, OptionChange{}, ConnectionOptions{}, []int{404, 409, 422}},
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
 	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},
 	{"POST", "/v1/reload", (*Server).reload, "Reads the configuration again; with mistakes in it nothing changes", nil, nil, Reloaded{}, []int{409, 422}},
@@ -55,12 +55,12 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) kick(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	id, err := connectionID(r)
 	if err != nil {
-		return badRequest("\""+r.PathValue("id")+"\" is no connection", "want the id of a connection, a number")
+		return err
 	}
 	if !s.o.Gateway.Kick(id) {
-		return &Error{"there is no connection " + r.PathValue("id"), "it may have ended", http.StatusNotFound}
+		return noConnection(r)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -184,7 +184,7 @@ func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 // unknown answers what no route does.
 func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 	var methods []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := s.mux.Handler(other); pattern != "/" {

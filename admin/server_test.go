@@ -23,6 +23,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/tandem-gateway/tandem/options"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,6 +37,7 @@ type gateway struct {
 	drained     time.Duration
 	reloaded    Reloaded
 	err         error // of everything that may fail
+	cleared     []options.Option
 	held        chan struct{}
 	asked       Question
 }
@@ -67,6 +70,18 @@ func (g *gateway) Kick(id uint64) bool {
 func (g *gateway) Explain(_ context.Context, q Question) (Explanation, error) {
 	g.asked = q
 	return Explanation{Source: q.Source, Destination: q.Destination, Listeners: []Verdict{{Listener: q.Listener, Outcome: Served}}}, g.err
+}
+
+// Choose does what it is told, as if nobody else had chosen anything.
+func (g *gateway) Choose(_ context.Context, id uint64, set options.Set, clear []options.Option) (ConnectionOptions, error) {
+	if id > 7 {
+		return ConnectionOptions{}, ErrNoConnection
+	}
+	if g.err != nil {
+		return ConnectionOptions{}, g.err
+	}
+	g.cleared = clear
+	return *OptionsOf(&options.Grants{List: []options.Grant{{Option: options.Scheduler, Granted: 1 << 16, From: options.FromOperator, Why: options.AsAsked}, {Option: options.UserTimeout, ByClient: true, Asked: 60, Why: options.Unsupported, Detail: set.String()}}}), nil
 }
 
 func (g *gateway) Reload() (Reloaded, error) { return g.reloaded, g.err }

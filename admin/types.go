@@ -37,6 +37,12 @@ type Status struct {
 	Upstreams []Upstream `json:"upstreams"`
 	// Connections counts them.
 	Connections Counters `json:"connections"`
+	// Options count what clients asked for, those that were never asked for left
+	// out; see docs/options.md.
+	Options []OptionCounter `json:"options,omitempty"`
+	// OptionsIgnored are requests in TCP options that were dropped: too many at
+	// once, or answers to what was never asked.
+	OptionsIgnored uint64 `json:"options_ignored,omitempty"`
 	// Paths counts what becomes of subflows; not there where nobody watches them.
 	Paths *PathCounters `json:"paths,omitempty"`
 }
@@ -160,6 +166,10 @@ type Connection struct {
 	Up uint64 `json:"bytes_up"`
 	// Down are bytes delivered to the client so far.
 	Down uint64 `json:"bytes_down"`
+	// Options are those that somebody chose; not there if nobody did.
+	Options *ConnectionOptions `json:"options,omitempty"`
+	// AskedOfHop are the options that the hop was asked for; not there for none.
+	AskedOfHop *HopOptions `json:"asked_of_hop,omitempty"`
 }
 
 // Leg is one of the two sockets of a connection.

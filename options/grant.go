@@ -24,10 +24,14 @@ const (
 	OutOfRange             // the option cannot have that value
 	Malformed              // it could not be read
 	Unsupported            // this kernel, or the peer, cannot do it
+	TooOften               // asked more often than is listened to
+
+	// NumWhys is how many reasons there are.
+	NumWhys = int(TooOften) + 1
 )
 
 var whyNames = [...]string{
-	"default", "as asked", "capped", "raised", "forbidden", "untrusted", "unknown", "out of range", "malformed", "unsupported",
+	"default", "as asked", "capped", "raised", "forbidden", "untrusted", "unknown", "out of range", "malformed", "unsupported", "too often",
 }
 
 func (w Why) String() string {
@@ -69,6 +73,15 @@ type Grants struct {
 	List []Grant // in the order of the options; those that nobody chose are not there
 	Bad  []Bad   // what could not be understood
 	More int     // further mistakes that are only counted
+}
+
+// Mistakes takes over those of the client's requests.
+func (g *Grants) Mistakes(l *Layers) {
+	g.Bad, g.More = nil, 0
+	for i := range l.Client {
+		g.Bad = append(g.Bad, l.Client[i].Bad...)
+		g.More += l.Client[i].More
+	}
 }
 
 // Empty reports whether nobody chose anything.

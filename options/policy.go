@@ -57,26 +57,32 @@ type Layers struct {
 }
 
 // Ask adds a request of the client. What it has asked for before the same way
-// stays asked for.
+// stays asked for; its first mistakes are kept.
 func (l *Layers) Ask(r Request) {
 	for i := range l.Client {
 		if before := &l.Client[i]; before.From == r.From {
-			before.Set = r.Set.Over(before.Set)
-			before.Bad, before.More = r.Bad, before.More+r.More
+			before.Add(&r)
 			return
 		}
 	}
 	l.Client = append(l.Client, r)
 }
 
+// Asked reports whether all that r asks for is asked for the same way already.
+func (l *Layers) Asked(r *Request) bool {
+	for i := range l.Client {
+		if before := &l.Client[i]; before.From == r.From {
+			return r.Set.Over(before.Set) == before.Set
+		}
+	}
+	return false
+}
+
 // Grant returns what is granted to a client, and why. It has an entry for each
 // option that somebody chose, in the order of the options.
 func (p *Policy) Grant(client netip.Addr, l *Layers) Grants {
 	var g Grants
-	for i := range l.Client {
-		g.Bad = append(g.Bad, l.Client[i].Bad...)
-		g.More += l.Client[i].More
-	}
+	g.Mistakes(l)
 	for o := range All() {
 		if one, chosen := p.grant(o, client, l); chosen {
 			g.List = append(g.List, one)

@@ -5,6 +5,7 @@ package options
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -68,14 +69,24 @@ type Request struct {
 }
 
 // Empty reports whether nothing is asked, not even by mistake.
-func (r *Request) Empty() bool { return r.Set.Empty() && len(r.Bad) == 0 }
+func (r *Request) Empty() bool { return r.Set.Empty() && len(r.Bad) == 0 && r.More == 0 }
 
 func (r *Request) bad(b Bad) {
-	if len(r.Bad) == MaxBad {
+	if len(r.Bad) >= MaxBad {
 		r.More++
 		return
 	}
-	r.Bad = append(r.Bad, b)
+	r.Bad = append(slices.Clip(r.Bad), b)
+}
+
+// Add takes over what other asks for, which counts for more. Mistakes of both
+// are kept as far as there is room.
+func (r *Request) Add(other *Request) {
+	r.From, r.Set = other.From, other.Set.Over(r.Set)
+	for _, b := range other.Bad {
+		r.bad(b)
+	}
+	r.More += other.More
 }
 
 // add takes a value that parsed as err says.

@@ -145,8 +145,8 @@ func (s *Set) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// texts is the set as an object of texts.
-func (s Set) texts() map[string]string {
+// Texts are the texts of the values by option.
+func (s Set) Texts() map[string]string {
 	m := make(map[string]string, Count)
 	for o, v := range s.All() {
 		m[o.String()] = o.Text(v)
@@ -155,10 +155,10 @@ func (s Set) texts() map[string]string {
 }
 
 // MarshalJSON writes an object with a text for each option.
-func (s Set) MarshalJSON() ([]byte, error) { return json.Marshal(s.texts()) }
+func (s Set) MarshalJSON() ([]byte, error) { return json.Marshal(s.Texts()) }
 
 // MarshalYAML writes a section with a text for each option.
-func (s Set) MarshalYAML() (any, error) { return s.texts(), nil }
+func (s Set) MarshalYAML() (any, error) { return s.Texts(), nil }
 
 // UnmarshalJSON is the inverse of MarshalJSON.
 func (s *Set) UnmarshalJSON(b []byte) error {

@@ -21,8 +21,9 @@ func (v Value) UserTimeout() time.Duration {
 	return time.Duration(v&userTimeouts) * time.Second
 }
 
-// userTimeoutValue is in seconds where they fit, and else in minutes.
-func userTimeoutValue(d time.Duration) Value {
+// UserTimeoutValue is in seconds where they fit, and else in minutes. It may be
+// out of range: see Option.Check.
+func UserTimeoutValue(d time.Duration) Value {
 	if s := (d + time.Second - 1) / time.Second; s <= userTimeouts {
 		return Value(s)
 	}
@@ -35,7 +36,7 @@ var userTimeout = descriptor{
 	about: "how long data may stay unacknowledged before the connection is given up",
 	parse: func(text string) (Value, error) {
 		d, err := parseDuration(text, time.Second, MaxUserTimeout)
-		return userTimeoutValue(d), err
+		return UserTimeoutValue(d), err
 	},
 	print: func(v Value) string { return printDuration(v.UserTimeout()) },
 	check: func(v Value) (Value, error) {
@@ -43,9 +44,9 @@ var userTimeout = descriptor{
 		if v > inMinutes|userTimeouts || d > MaxUserTimeout {
 			return 0, ErrRange
 		}
-		return userTimeoutValue(d), nil
+		return UserTimeoutValue(d), nil
 	},
 	atMost: func(v, limit Value) Value {
-		return userTimeoutValue(min(v.UserTimeout(), limit.UserTimeout()))
+		return UserTimeoutValue(min(v.UserTimeout(), limit.UserTimeout()))
 	},
 }

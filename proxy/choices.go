@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,13 +43,16 @@ var (
 type choices struct {
 	layers   options.Layers
 	grants   options.Grants
-	hop      *HopChoice     // nil if nothing was asked of the hop
-	timeouts relay.Timeouts // in force if an inactivity-timeout is
-	control  [2]string      // congestion control of a leg before a socket option chose another
-	applied  bool           // the Tuner was given a set
-	pending  int            // sets that the Tuner has not answered for
-	decision int            // number of the last one
-	waiting  []func()       // called when nothing is pending
+	hop      *HopChoice      // nil if nothing was asked of the hop
+	timeouts relay.Timeouts  // in force if an inactivity-timeout is
+	control  [2]string       // congestion control of a leg before a socket option chose another
+	applied  bool            // the Tuner was given a set
+	pending  int             // sets that the Tuner has not answered for
+	decision int             // number of the last one
+	waiting  []func()        // called when nothing is pending
+	untold   options.Request // what the client asked for that is not counted yet
+	told     bool            // in the log
+	asks     time.Duration   // until when requests of the client are used up: see mayAsk
 }
 
 // byTuner is what only the Tuner can do: the timeout is the session's, and a
@@ -204,17 +208,49 @@ func (s *session) settleChoices() (granted options.Set) {
 	}
 	s.needMPTCP()
 	if asked := len(c.layers.Client) > 0; asked {
-		refused, changed := c.grants.Refused()
-		s.counters.options.asked.Add(1)
-		s.counters.options.refused.Add(uint64(refused))
-		s.counters.options.changed.Add(uint64(changed))
-		level := slog.LevelDebug
-		if refused+changed > 0 {
-			level = slog.LevelInfo
-		}
-		s.logChoices(level, "options of a connection")
+		s.counters.options.connections.Add(1)
+		c.untold = c.layers.Client[0]
+		s.whenApplied(s.tell)
 	}
 	return c.grants.ToClient()
+}
+
+// whenApplied calls f once the Tuner has answered for all sets.
+func (s *session) whenApplied(f func()) {
+	if c := s.choices; c.pending > 0 {
+		c.waiting = append(slices.Clip(c.waiting), f)
+		return
+	}
+	f()
+}
+
+// tell counts what became of what the client has asked for since it last did,
+// and tells of it in the log, once for a connection.
+func (s *session) tell() {
+	c := s.choices
+	r := c.untold
+	c.untold = options.Request{}
+	if r.Empty() {
+		return
+	}
+	outcomes := &s.counters.options.outcomes
+	for i := range c.grants.List {
+		if g := &c.grants.List[i]; g.ByClient && r.Set.Has(g.Option) {
+			outcomes[g.Option][g.Why].Add(1)
+		}
+	}
+	for _, b := range r.Bad {
+		outcomes[b.Option][b.Why].Add(1)
+	}
+	outcomes[0][options.Malformed].Add(uint64(r.More))
+	if c.told {
+		return
+	}
+	level := slog.LevelDebug
+	if refused, changed := c.grants.Refused(); refused+changed > 0 {
+		level, c.told = slog.LevelInfo, true
+	}
+	s.logChoices(level, "options of a connection")
 }
 
 // needMPTCP takes back what only MPTCP connections can have if there is none.

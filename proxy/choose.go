@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
+	"time"
 
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/relay"
@@ -67,11 +67,8 @@ func (s *Server) Ask(token uint32, r options.Request, answer func(granted option
 	for _, w := range s.workers {
 		// A loop that has ended has no connections.
 		_ = w.loop.Post(func() {
-			for x := w.sessions; x != nil; x = x.next {
-				if x.clientMPTCP.MPTCP && x.clientMPTCP.Token == token {
-					x.ask(r, answer)
-					return
-				}
+			if x := w.tokens[token]; x != nil && token == x.clientMPTCP.Token {
+				x.ask(r, answer)
 			}
 		})
 	}
@@ -83,11 +80,8 @@ func (s *Server) Answered(token uint32, o options.Option, granted options.Value)
 	for _, w := range s.workers {
 		// A loop that has ended has no connections.
 		_ = w.loop.Post(func() {
-			for x := w.sessions; x != nil; x = x.next {
-				if x.serverMPTCP.MPTCP && x.serverMPTCP.Token == token && x.choices != nil {
-					x.choices.hop.answered(o, granted)
-					return
-				}
+			if x := w.tokens[token]; x != nil && token == x.serverMPTCP.Token && x.choices != nil {
+				x.choices.hop.answered(o, granted)
 			}
 		})
 	}
@@ -106,14 +100,35 @@ func (s *session) askedHop(c Conversation) {
 	}
 	s.chosen().hop = choice
 	if t := s.worker.server.opts.Tuner; choice.By == options.FromTCPOption && t != nil && s.serverMPTCP.MPTCP {
+		s.worker.tokens[s.serverMPTCP.Token] = s
 		t.Ask(s.serverMPTCP.Token, choice.Asked)
 	}
 }
 
-// ask takes a later request of the client.
+// Clients may ask as often as askGap later on, and askBurst times at once:
+// each change has to be brought to all subflows.
+const (
+	askGap   = 100 * time.Millisecond
+	askBurst = 2 * time.Duration(options.Count)
+)
+
+// mayAsk reports whether the client does not ask too often.
+func (s *session) mayAsk() bool {
+	c, now := s.chosen(), s.worker.age()
+	if c.asks = max(c.asks, now); c.asks > now+(askBurst-1)*askGap {
+		return false
+	}
+	c.asks += askGap
+	return true
+}
+
+// ask takes a later request of the client. One that comes again, since it was
+// not answered yet, is only answered.
 func (s *session) ask(r options.Request, answer func(options.Set)) {
-	_ = s.change(func(l *options.Layers) { l.Ask(r) }, func() {
-		s.counters.options.asked.Add(1)
+	if s.phase != relaying {
+		return // it will come again
+	}
+	reply := func() {
 		granted := s.choices.grants.ToClient()
 		for o := range granted.All() {
 			if !r.Set.Has(o) {
@@ -121,7 +136,32 @@ func (s *session) ask(r options.Request, answer func(options.Set)) {
 			}
 		}
 		answer(granted)
-	})
+	}
+	if !s.mayAsk() {
+		s.counters.options.outcomes[0][options.TooOften].Add(1)
+		return
+	}
+	c := s.choices
+	if len(r.Bad) == 0 && c.layers.Asked(&r) {
+		s.whenApplied(reply)
+		return
+	}
+	if len(c.layers.Client) == 0 {
+		s.counters.options.connections.Add(1)
+	}
+	c.untold.Add(&r)
+	done := func() {
+		s.tell()
+		reply()
+	}
+	if r.Set.Empty() {
+		// Mistakes change nothing.
+		c.layers.Ask(r)
+		c.grants.Mistakes(&c.layers)
+		s.whenApplied(done)
+		return
+	}
+	_ = s.change(func(l *options.Layers) { l.Ask(r) }, done)
 }
 
 // change decides anew after a change, and calls done when that is in force.
@@ -141,10 +181,6 @@ func (s *session) change(layers func(*options.Layers), done func()) error {
 		s.adopt(s.clientMPTCP, s.listener.ClientPaths, false)
 		s.adopt(s.serverMPTCP, s.listener.ServerPaths, true)
 	}
-	if c.pending == 0 {
-		done()
-		return nil
-	}
-	c.waiting = append(slices.Clip(c.waiting), done)
+	s.whenApplied(done)
 	return nil
 }

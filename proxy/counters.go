@@ -3,12 +3,14 @@
 package proxy
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
 
@@ -22,8 +24,44 @@ type listenerCounters struct {
 	client   [mptcp.NumReasons]atomic.Uint64 // accepted ones by why they are not MPTCP; None are
 	refused  [numReasons]atomic.Uint64
 	traffic  [2]atomic.Uint64 // bytes delivered away from the ends of pairs
-	options  struct{ asked, refused, changed atomic.Uint64 }
+	options  optionCounters
 	_        [64]byte
+}
+
+// optionCounters count what clients asked for, by option (0: one that there is
+// not) and by what became of it.
+type optionCounters struct {
+	connections atomic.Uint64
+	outcomes    [options.Count + 1][options.NumWhys]atomic.Uint64
+}
+
+// OptionStats count what clients asked for, by option and by what became of
+// it; 0 stands for options that there are not.
+type OptionStats [options.Count + 1][options.NumWhys]uint64
+
+// UnknownOption is the name of options that there are not.
+const UnknownOption = "unknown"
+
+// All lists what was asked for by the name of the option, with the outcomes
+// that there were.
+func (s *OptionStats) All() iter.Seq2[string, map[options.Why]uint64] {
+	return func(yield func(string, map[options.Why]uint64) bool) {
+		for o := range s {
+			reasons := map[options.Why]uint64{}
+			for why, n := range s[o] {
+				if n > 0 {
+					reasons[options.Why(why)] = n
+				}
+			}
+			name := UnknownOption
+			if o > 0 {
+				name = options.Option(o).String()
+			}
+			if len(reasons) > 0 && !yield(name, reasons) {
+				return
+			}
+		}
+	}
 }
 
 // hopCounters count the ways through a hop, likewise.
@@ -91,6 +129,7 @@ type Stats struct {
 	Active                         int64
 	Refused                        map[string]uint64
 	Fallback                       map[string]uint64 // legs towards servers without MPTCP though asked, by mptcp.FallbackReason
+	Options                        OptionStats
 
 	Listeners map[string]*ListenerStats
 	Hops      map[string]*HopStats
@@ -109,9 +148,8 @@ type ListenerStats struct {
 	TCP                        map[string]uint64 // accepted without, by mptcp.FallbackReason
 	Refused                    map[string]uint64 // by Reason
 
-	OptionsAsked   uint64 // connections whose client asked for options
-	OptionsRefused uint64 // options that clients asked for and did not get
-	OptionsChanged uint64 // options of which they got less, or more, than they asked for
+	OptionsAsked uint64      // connections whose client asked for options
+	Options      OptionStats // what for
 }
 
 // HopStats are the ways through a hop.
@@ -162,6 +200,11 @@ func (s *Server) Stats() Stats {
 		t.Up += l.Up
 		t.Down += l.Down
 		addAll(t.Refused, l.Refused)
+		for o := range l.Options {
+			for why, n := range l.Options[o] {
+				t.Options[o][why] += n
+			}
+		}
 	}
 	for _, h := range t.Hops {
 		addAll(t.Fallback, h.Fallback)
@@ -176,9 +219,12 @@ func (l *ListenerStats) add(c *listenerCounters) {
 	l.Up += c.traffic[relay.Client].Load()
 	l.Down += c.traffic[relay.Server].Load()
 	l.MPTCP += c.client[mptcp.None].Load()
-	l.OptionsAsked += c.options.asked.Load()
-	l.OptionsRefused += c.options.refused.Load()
-	l.OptionsChanged += c.options.changed.Load()
+	l.OptionsAsked += c.options.connections.Load()
+	for o := range l.Options {
+		for why := range l.Options[o] {
+			l.Options[o][why] += c.options.outcomes[o][why].Load()
+		}
+	}
 	for r := mptcp.None + 1; int(r) < mptcp.NumReasons; r++ {
 		count(l.TCP, r.String, &c.client[r])
 	}

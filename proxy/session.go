@@ -247,6 +247,7 @@ func (s *session) finished(err error, up, down uint64) {
 			Up: up, Down: down, Err: err,
 		}
 		if c := s.choices; c != nil {
+			s.tell()
 			if w.record.HopChoice = c.hop; !c.grants.Empty() {
 				w.record.Options = &c.grants
 			}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/event"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
@@ -41,11 +42,12 @@ type worker struct {
 	hops      named[hopCounters]
 	buffers   [][]byte
 	openings  []*opening
-	record    Record   // of the session that is ending
-	sessions  *session // head of the list of all
-	number    uint32   // of the last session
-	walks     []*walk  // that are half-way through the list
-	refusing  int      // sessions that are refused and have not ended yet
+	record    Record              // of the session that is ending
+	sessions  *session            // head of the list of all
+	tokens    map[uint32]*session // of clients that use MPTCP, and of servers that were asked in TCP options
+	number    uint32              // of the last session
+	walks     []*walk             // that are half-way through the list
+	refusing  int                 // sessions that are refused and have not ended yet
 	accepts   map[*binding]*acceptor
 	starving  bool        // does not accept for want of descriptors
 	resume    event.Timer // ends that
@@ -61,7 +63,7 @@ func newWorker(s *Server) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, drained: make(chan struct{})}
+	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, tokens: map[uint32]*session{}, drained: make(chan struct{})}
 	w.resume.Func = w.accepting
 	w.hatching.Func = w.hatch
 	w.idle = sync.OnceFunc(func() { close(w.drained) })
@@ -134,9 +136,17 @@ func (w *worker) link(s *session) {
 		s.next.prev = s
 	}
 	w.sessions = s
+	if s.clientMPTCP.MPTCP {
+		w.tokens[s.clientMPTCP.Token] = s
+	}
 }
 
 func (w *worker) unlink(s *session) {
+	for _, m := range []*mptcp.Status{&s.clientMPTCP, &s.serverMPTCP} {
+		if m.MPTCP && w.tokens[m.Token] == s {
+			delete(w.tokens, m.Token)
+		}
+	}
 	for _, k := range w.walks {
 		k.leaves(s)
 	}

@@ -114,16 +114,14 @@ var instruments = []instrument{
 	{"tandem.paths.events.lost", "{event}", "Events of subflows that were lost.", counter, managed(func(s *Sample) uint64 { return s.Paths.LostEvents })},
 	{"tandem.paths.repairs", "{repair}", "Times that the kernel was asked for all subflows, to make up for lost events.", counter, managed(func(s *Sample) uint64 { return s.Paths.Repairs })},
 	{"tandem.paths.repaired", "{subflow}", "Subflows about which the kernel said something else.", counter, managed(func(s *Sample) uint64 { return s.Paths.Repaired })},
-	{"tandem.options.asked", "{request}", "Options that clients asked for.", counter, func(s *Sample, put put) {
-		for _, o := range s.Options {
-			put(float64(o.Asked), AttrOption.String(o.Name))
+	{"tandem.options.asked", "{request}", "Options that clients asked for, by what became of it.", counter, func(s *Sample, put put) {
+		for name, reasons := range s.Proxy.Options.All() {
+			for why, n := range reasons {
+				put(float64(n), AttrOption.String(name), AttrReason.String(why.String()))
+			}
 		}
 	}},
-	{"tandem.options.granted", "{request}", "Options that clients got.", counter, func(s *Sample, put put) {
-		for _, o := range s.Options {
-			put(float64(o.Granted), AttrOption.String(o.Name))
-		}
-	}},
+	{"tandem.options.ignored", "{request}", "Requests in TCP options that were dropped: too many at once, or answers to what was never asked.", counter, single(func(s *Sample) uint64 { return s.OptionsIgnored })},
 	{"tandem.event_loops", "{loop}", "Event loops.", level, single(func(s *Sample) uint64 { return uint64(s.Proxy.Loops) })},
 	{"tandem.event_loops.delay", "s", "How long the slowest event loop took to answer.", gauge, func(s *Sample, put put) { put(s.LoopDelay.Seconds()) }},
 	{"tandem.accept.starving", "{state}", "1 while new connections wait for want of descriptors or memory.", gauge, func(s *Sample, put put) { put(truth(s.Proxy.Starving)) }},

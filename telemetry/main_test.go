@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 )
@@ -48,11 +49,12 @@ func busy() *Sample {
 			},
 			Hops:  map[string]*proxy.HopStats{"hag/192.0.2.1:8803": hop},
 			Loops: 2, Starving: true, Pauses: 3,
+			Options: proxy.OptionStats{options.InitialWindow: {options.Capped: 2}},
 		},
-		Upstreams: map[string][]proxy.HopStatus{"hag": {{Name: "hag/192.0.2.1:8803", Up: true, Took: 5 * time.Millisecond}, {Name: "hag/192.0.2.2:8803"}}},
-		Paths:     &paths.Counters{Opened: causes, Closed: causes, Failed: causes, Healed: causes, Events: 100, LostEvents: 1, Adopted: 2},
-		Options:   []Option{{"scheduler", 3, 2}},
-		Version:   "v1.2.3", Started: time.Unix(1_800_000_000, 0), LoopDelay: time.Millisecond, OpenFiles: 40, FileLimit: 20000,
+		Upstreams:      map[string][]proxy.HopStatus{"hag": {{Name: "hag/192.0.2.1:8803", Up: true, Took: 5 * time.Millisecond}, {Name: "hag/192.0.2.2:8803"}}},
+		Paths:          &paths.Counters{Opened: causes, Closed: causes, Failed: causes, Healed: causes, Events: 100, LostEvents: 1, Adopted: 2},
+		OptionsIgnored: 3,
+		Version:        "v1.2.3", Started: time.Unix(1_800_000_000, 0), LoopDelay: time.Millisecond, OpenFiles: 40, FileLimit: 20000,
 		Records: Losses{Written: 9, Dropped: 1}, Traces: Losses{Written: 2, Failed: 3},
 	}
 }

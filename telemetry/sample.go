@@ -16,7 +16,8 @@ type Sample struct {
 	Upstreams map[string][]proxy.HopStatus // health of the hops, by the name of the upstream
 	Resolver  resolve.Stats
 	Paths     *paths.Counters // nil: the kernel manages all subflows
-	Options   []Option
+	// OptionsIgnored are requests in TCP options that were dropped.
+	OptionsIgnored uint64
 
 	Version   string
 	Started   time.Time
@@ -26,12 +27,6 @@ type Sample struct {
 	FileLimit uint64
 	Records   Losses
 	Traces    Losses
-}
-
-// Option is what clients asked of an option of connections, and what they got.
-type Option struct {
-	Name           string
-	Asked, Granted uint64
 }
 
 // Losses count what was handed on to a collector or a file, and what was not.

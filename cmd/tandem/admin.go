@@ -15,6 +15,8 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/web"
 )
 
@@ -99,6 +101,23 @@ type operated struct{ *gateway }
 
 // Kick implements admin.Gateway.
 func (g operated) Kick(id uint64) bool { return g.server.Kick(id) }
+
+// Choose implements admin.Gateway.
+func (g operated) Choose(ctx context.Context, id uint64, set options.Set, clear []options.Option) (admin.ConnectionOptions, error) {
+	granted, err := g.server.Choose(ctx, id, set, clear)
+	switch {
+	case errors.Is(err, proxy.ErrNoConnection):
+		err = admin.ErrNoConnection
+	case errors.Is(err, proxy.ErrNotServed):
+		err = admin.ErrNotRelayed
+	case err == nil:
+		if now := admin.OptionsOf(granted); now != nil {
+			return *now, nil
+		}
+		return admin.ConnectionOptions{Options: []admin.ConnectionOption{}}, nil
+	}
+	return admin.ConnectionOptions{}, err
+}
 
 // Reload implements admin.Gateway.
 func (g operated) Reload() (admin.Reloaded, error) {

@@ -28,7 +28,8 @@ func connectionsCommand() *cobra.Command {
 		Short: "List the connections of the running tandem",
 		Long: `Lists the connections that have not ended, with both legs: whether each uses
 MPTCP, and if not, why; bytes delivered to the server (up) and to the client
-(down) so far; and for how long no byte has come or gone.`,
+(down) so far; for how long no byte has come or gone; and the options in force
+that somebody has chosen. "tandem set TOKEN" says more of those.`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		less, ok := orders[order]
@@ -144,12 +145,12 @@ func printLines(w io.Writer, order compare, connections walk) (more bool, err er
 // printTable prints connections for people.
 func printTable(w io.Writer, order compare, connections walk) (more bool, err error) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tPHASE\tLISTENER\tUSER\tCLIENT\tMPTCP\tSERVER\tVIA\tMPTCP\tAGE\tIDLE\tUP\tDOWN")
+	fmt.Fprintln(t, "ID\tPHASE\tLISTENER\tUSER\tCLIENT\tMPTCP\tSERVER\tVIA\tMPTCP\tAGE\tIDLE\tUP\tDOWN\tOPTIONS")
 	more, err = connections.sorted(order)(func(c *admin.Connection) error {
-		_, err := fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+		_, err := fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
 			c.ID, c.Phase, c.Listener, cmp.Or(c.User, "-"), c.Client.Address, protocol(&c.Client),
 			serverText(c), cmp.Or(c.Hop, "-"), protocol(c.Server),
-			ageText(c.Age), idleText(c), bytesText(c.Up), bytesText(c.Down))
+			ageText(c.Age), idleText(c), bytesText(c.Up), bytesText(c.Down), optionsText(c))
 		return err
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	socks5 "golang.org/x/net/proxy"
 
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 const pageToken = "0123456789abcdef0123456789abcdef"
@@ -181,6 +182,42 @@ func (b *browser) screenshot(name string, width, height int64, scheme string) {
 	}
 }
 
+// setOnPage has the page change an option of a connection that idles, take it
+// back, and let another one end the connection.
+func setOnPage(t *testing.T, b *browser, l *local) {
+	server := echoServer(t)
+	idle := l.tunnel(l.address("phones"), "bob", mptcp.ModeOff, server)
+	row := fmt.Sprintf(`[...document.querySelectorAll("#connections tr[data-id]")].find(r => r.textContent.includes(%q))`, server)
+	b.is("!!" + row)
+	b.do(chromedp.Evaluate(row+`.querySelector("button.id").click()`, nil))
+	form := row + `.nextElementSibling.querySelector("form.options")`
+	b.is("!!" + form)
+	// In one go, because the rows are made anew all the time.
+	press := func(option, value, button string) {
+		b.do(chromedp.Evaluate(fmt.Sprintf(`(form => {
+			form.querySelector("select").value = %q;
+			form.querySelector("input").value = %q;
+			form.querySelector(%q).click();
+		})(%s)`, option, value, button, form), nil))
+	}
+	press("scheduler", "fastest", "[type=submit]")
+	b.is(form + ".querySelector('.bad').textContent.includes('no such scheduler')")
+	b.mu.Lock()
+	b.problems = nil // Chromium tells of the 422
+	b.mu.Unlock()
+	shown := row + `.nextElementSibling.querySelector("[data-option=congestion-control]")`
+	press("congestion-control", "reno", "[type=submit]")
+	b.is(shown + "?.textContent === 'congestion-control=reno, by operator: as asked'")
+	b.screenshot("options", 1280, 1000, "light")
+	press("congestion-control", "", ".clear")
+	b.is("!" + shown)
+	press("inactivity-timeout", "1s", "[type=submit]")
+	b.is("!" + row)
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("the client of a connection that was idle too long can read")
+	}
+}
+
 // TestPage uses the page as operators do.
 func TestPage(t *testing.T) {
 	if _, err := exec.LookPath("chromium"); err != nil {
@@ -227,6 +264,7 @@ func TestPage(t *testing.T) {
 	b.mu.Unlock()
 	b.do(chromedp.Evaluate("document.getElementById('token').value = ''", nil), chromedp.SendKeys("#token", pageToken+"\r"))
 	b.is("document.getElementById('token-open').textContent.includes('in use') && !!document.querySelector('.kick')")
+	setOnPage(t, b, l)
 	b.do(chromedp.Click(".kick"))
 	b.is(rows(2))
 	labtest.Await(t, patience, "a client to notice that it was kicked", func() bool {

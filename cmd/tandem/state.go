@@ -16,6 +16,7 @@ import (
 func (g operated) Status() admin.Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	stats := g.server.Stats()
 	s := admin.Status{
 		Version: version,
 		State:   admin.Running,
@@ -29,9 +30,10 @@ func (g operated) Status() admin.Status {
 			EBPF:      admin.Feature{OK: g.noEBPF == nil, Detail: g.describeEBPF()},
 			OpenFiles: g.machine.files,
 		},
-		Connections: counted(g.server.Stats()),
+		Connections: counted(&stats),
 		Paths:       g.paths.counters(),
 	}
+	s.Options, s.OptionsIgnored = optionCounters(&stats.Options), g.tuner.ignored()
 	if g.ending {
 		s.State = admin.Draining
 	}
@@ -69,11 +71,23 @@ func hop(h proxy.HopStatus) admin.Hop {
 	return out
 }
 
-func counted(s proxy.Stats) admin.Counters {
+func counted(s *proxy.Stats) admin.Counters {
 	return admin.Counters{
 		Accepted: s.Accepted, Active: s.Active, Relayed: s.Relayed, ClientMPTCP: s.ClientMPTCP,
 		Refused: s.Refused, Fallbacks: s.Fallback, Up: s.Up, Down: s.Down,
 	}
+}
+
+func optionCounters(s *proxy.OptionStats) (all []admin.OptionCounter) {
+	for name, reasons := range s.All() {
+		c := admin.OptionCounter{Option: name, Outcomes: map[string]uint64{}}
+		for why, n := range reasons {
+			c.Asked += n
+			c.Outcomes[why.String()] = n
+		}
+		all = append(all, c)
+	}
+	return all
 }
 
 // Connections implements admin.Gateway.
@@ -103,6 +117,10 @@ func connection(l *proxy.Live) admin.Connection {
 	if l.Relaying {
 		idle := l.Idle.Seconds()
 		c.Idle = &idle
+	}
+	c.Options = admin.OptionsOf(l.Options)
+	if h := l.HopChoice; h != nil {
+		c.AskedOfHop = &admin.HopOptions{By: h.By.String(), Asked: h.Asked.Texts(), Answered: h.Answered, Granted: h.Granted.Texts()}
 	}
 	return c
 }

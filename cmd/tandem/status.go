@@ -50,6 +50,9 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	line("refused", byReason(c.Refused))
 	line("fallbacks", byReason(c.Fallbacks))
 	line("delivered", bytesText(c.Up)+" up, "+bytesText(c.Down)+" down")
+	if len(s.Options) > 0 || s.OptionsIgnored > 0 {
+		line("options", optionCounts(s))
+	}
 	printPathCounters(line, s.Paths)
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -88,6 +91,18 @@ func byReason(counters map[string]uint64) string {
 		return "none"
 	}
 	return countText(sum) + ": " + strings.Join(parts, ", ")
+}
+
+// optionCounts is what clients asked for, by option.
+func optionCounts(s *admin.Status) string {
+	var parts []string
+	for _, o := range s.Options {
+		parts = append(parts, o.Option+" "+byReason(o.Outcomes))
+	}
+	if s.OptionsIgnored > 0 {
+		parts = append(parts, countText(s.OptionsIgnored)+" ignored")
+	}
+	return strings.Join(parts, "; ")
 }
 
 func upOrDown(up bool) string {

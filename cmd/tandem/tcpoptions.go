@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
@@ -46,15 +45,13 @@ func (t *tuner) listen() {
 		switch {
 		case a.UserTimeout > 0:
 			// What RFC 5482 has a peer announce is a wish, without an answer.
-			if v, err := options.UserTimeout.Parse(a.UserTimeout.Round(time.Second).String()); err == nil {
-				t.request(&asked, options.UserTimeout, v, false)
-			}
+			t.request(&asked, options.UserTimeout, options.UserTimeoutValue(a.UserTimeout), false)
 		case a.Answer:
 			if v, err := o.Check(v); err == nil {
 				t.server.Answered(a.Token, o, v)
 			}
 		default:
-			t.later(func() { t.request(&asked, o, t.ofSubflow(&asked, o, v), true) })
+			t.laterIfRoom(func() { t.request(&asked, o, t.ofSubflow(&asked, o, v), true) })
 		}
 	}
 }
@@ -81,7 +78,7 @@ func (t *tuner) request(a *bpf.Asked, o options.Option, v options.Value, answer 
 			value = o.Default()
 		}
 		record := recordOf(o, value)
-		t.later(func() {
+		t.laterIfRoom(func() {
 			if err := t.steering.Answer(a.Token, a.Subflow, record); err != nil {
 				t.log.Debug("a request in a TCP option was not answered", "option", o.String(), "err", err)
 			}

@@ -25,7 +25,9 @@ type tuner struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex
-	waiting []func()
+	waiting []func()      // what connections wait for
+	spare   []func()      // for peers that come again: at most maxSpare, and done last
+	dropped uint64        // what there was no room for
 	more    chan struct{} // has room for one
 	ended   chan struct{}
 	running sync.WaitGroup
@@ -81,15 +83,64 @@ func (t *tuner) stop(closePrograms func()) {
 	t.running.Wait()
 }
 
+// maxSpare bounds what peers may have wait.
+const maxSpare = 1024
+
 // later has something done on the goroutine.
 func (t *tuner) later(f func()) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, f)
 	t.mu.Unlock()
+	t.wake()
+}
+
+// laterIfRoom has something done for a peer, unless too much waits already: it
+// asks again.
+func (t *tuner) laterIfRoom(f func()) {
+	t.mu.Lock()
+	room := len(t.spare) < maxSpare
+	if room {
+		t.spare = append(t.spare, f)
+	} else {
+		t.dropped++
+	}
+	t.mu.Unlock()
+	if room {
+		t.wake()
+	}
+}
+
+func (t *tuner) wake() {
 	select {
 	case t.more <- struct{}{}:
 	default:
 	}
+}
+
+// next takes what is to be done next; nil for nothing.
+func (t *tuner) next() (f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	from := &t.waiting
+	if len(*from) == 0 {
+		from = &t.spare
+	}
+	if len(*from) == 0 {
+		t.waiting, t.spare = nil, nil // gives the memory back
+		return nil
+	}
+	f, *from = (*from)[0], (*from)[1:]
+	return f
+}
+
+// ignored is how many requests and answers of peers were dropped.
+func (t *tuner) ignored() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.steering == nil {
+		return 0
+	}
+	return t.dropped + t.steering.Ignored()
 }
 
 func (t *tuner) work() {
@@ -99,12 +150,13 @@ func (t *tuner) work() {
 		case <-t.ended:
 			return
 		}
-		t.mu.Lock()
-		list := t.waiting
-		t.waiting = nil
-		t.mu.Unlock()
-		for _, f := range list {
-			f()
+		for f := t.next(); f != nil; f = t.next() {
+			select {
+			case <-t.ended:
+				return
+			default:
+				f()
+			}
 		}
 	}
 }

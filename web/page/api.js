@@ -9,13 +9,13 @@ export const token = {
 };
 
 // ask makes a request; errors have the status of the answer, and its hint.
-export async function ask(method, path, given = token.get()) {
+export async function ask(method, path, { given = token.get(), body } = {}) {
   const headers = given ? { Authorization: "Bearer " + given } : {};
-  const answer = await fetch(path, { method, headers, cache: "no-store" });
+  const answer = await fetch(path, { method, headers, cache: "no-store", body: body && JSON.stringify(body) });
   if (answer.status === 204) return null;
-  const body = await answer.json();
+  const said = await answer.json();
   if (!answer.ok) {
-    throw Object.assign(new Error(body.hint ? body.error + ": " + body.hint : body.error), { status: answer.status });
+    throw Object.assign(new Error(said.hint ? said.error + ": " + said.hint : said.error), { status: answer.status });
   }
-  return body;
+  return said;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of connections.
+import { OptionForm, optionsOf } from "./options.js";
 import { age, bytes, count, element, rate } from "./text.js";
 
 const shown = 200; // rows at most
@@ -9,21 +10,23 @@ const server = (c) => c.host || (c.server ? c.server.address : "–");
 export class Table {
   #body;
   #count;
-  #kick;
+  #do; // kick(id) and choose(id, change)
   #open = new Set(); // IDs whose details are shown
+  #forms = new Map(); // for options, by ID: they outlive that the rows are made anew
   #last = { connections: [], rates: new Map(), subflows: new Map(), may: false, more: false };
   filter = "";
   order = "rate";
 
-  constructor(body, count, kick) {
+  constructor(body, count, actions) {
     this.#body = body;
     this.#count = count;
-    this.#kick = kick;
+    this.#do = actions;
   }
 
   show(last) {
     this.#last = last;
-    this.draw();
+    // To make the rows anew would close a list that somebody chooses from.
+    if (!this.#body.contains(document.activeElement) || document.activeElement.tagName !== "SELECT") this.draw();
   }
 
   #wanted(c) {
@@ -63,12 +66,18 @@ export class Table {
     const id = element("button", { type: "button", class: "id", "aria-expanded": open, "aria-label": "Connection " + c.id, "data-focus": "id" + c.id }, String(c.id));
     id.addEventListener("click", () => {
       if (!this.#open.delete(c.id)) this.#open.add(c.id);
+      else this.#forms.delete(c.id);
       this.draw();
     });
     return element("tr", { "data-id": c.id },
       cell("ID", id), cell("Client", c.client.address + (c.user ? " (" + c.user + ")" : ""), "full"), cell("Server", server(c), "full"), cell("Via", c.hop || c.phase),
       cell("MPTCP", protocol(c.client) + " → " + protocol(c.server)), cell("Up", bytes(c.bytes_up), "n"), cell("Down", bytes(c.bytes_down), "n"),
       cell("Rate", rate(this.#last.rates.get(c.id) || 0), "n"), cell("Age", age(c.age_seconds), "n"));
+  }
+
+  #form(id) {
+    if (!this.#forms.has(id)) this.#forms.set(id, new OptionForm(id, (change) => this.#do.choose(id, change)));
+    return this.#forms.get(id).element;
   }
 
   #details(c) {
@@ -80,10 +89,11 @@ export class Table {
       const list = known.subflows.map((s) => element("li", {}, `${s.interface ? s.interface + ": " : ""}${s.local} → ${s.remote}, ${s.state}${s.backup ? ", backup" : ""}, round trip ${(s.rtt_seconds * 1000).toFixed(1)} ms, ${bytes(s.bytes_sent)} out, ${bytes(s.bytes_received)} in`));
       box.append(element("p", {}, element("strong", {}, `${name} side, token ${leg.token}` + (known.manager ? `, path manager ${known.manager}` : ""))), element("ul", {}, ...list));
     }
-    if (c.options && Object.keys(c.options).length) box.append(element("p", {}, "Options: " + JSON.stringify(c.options)));
+    box.append(...optionsOf(c));
     if (this.#last.may) {
+      box.append(this.#form(c.id));
       const kick = element("button", { type: "button", class: "kick", "data-focus": "kick" + c.id }, "End connection " + c.id);
-      kick.addEventListener("click", () => this.#kick(c.id));
+      kick.addEventListener("click", () => this.#do.kick(c.id));
       box.append(kick);
     }
     return element("tr", { class: "more" }, box);

@@ -8,7 +8,7 @@ import { age, bytes, count, element, rate } from "./text.js";
 const limit = 2000; // connections that are looked at
 const at = (id) => document.getElementById(id);
 const chart = new Chart(at("chart"), at("legend"));
-const table = new Table(at("connections"), at("count"), kick);
+const table = new Table(at("connections"), at("count"), { kick, choose });
 const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates() };
 let may = false; // a token was accepted
 let pathsKnown = true;
@@ -109,6 +109,17 @@ async function kick(id) {
   }
 }
 
+// choose changes options of a connection; it returns what went wrong.
+async function choose(id, body) {
+  try {
+    await ask("PATCH", `/v1/connections/${id}/options`, { body });
+    await look();
+    return "";
+  } catch (err) {
+    return err.message;
+  }
+}
+
 function allowed(yes) {
   may = yes;
   at("token-open").textContent = yes ? "Token in use: forget it" : "Read only";
@@ -138,7 +149,7 @@ at("token-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const given = at("token").value.trim();
   try {
-    await ask("GET", "/v1/log-level", given); // a wrong token is refused even for reading
+    await ask("GET", "/v1/log-level", { given }); // a wrong token is refused even for reading
     token.set(given);
     at("token").value = "";
     at("token-dialog").close();

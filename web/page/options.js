@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options of a connection: what is in force and why, and a form to change them.
+import { element } from "./text.js";
+
+const names = ["scheduler", "subflow-rate-limit", "delay-threshold", "inactivity-timeout", "congestion-control", "initial-window", "user-timeout", "delayed-ack"];
+const examples = {
+  "scheduler": "primary", "subflow-rate-limit": "2:4Mbit", "delay-threshold": "30ms", "inactivity-timeout": "10m",
+  "congestion-control": "cubic", "initial-window": "20", "user-timeout": "1m", "delayed-ack": "25%",
+};
+
+const list = (values) => Object.entries(values || {}).map(([name, value]) => `${name}=${value}`).join(", ") || "nothing";
+
+// optionsOf tells what was asked, granted and why.
+export function optionsOf(c) {
+  const out = [];
+  const items = (c.options?.options || []).map((o) => element("li", { "data-option": o.option },
+    `${o.option}=${o.value}` + (o.asked ? `, asked for ${o.asked}` : "") + `, by ${o.by}: ${o.why}` + (o.detail ? ` (${o.detail})` : "")));
+  for (const m of c.options?.mistakes || []) items.push(element("li", {}, `${m.text}: ${m.why} (${m.detail})`));
+  if (items.length) out.push(element("p", {}, element("strong", {}, "Options")), element("ul", {}, ...items));
+  const h = c.asked_of_hop;
+  if (h) out.push(element("p", {}, `Asked of the hop: ${list(h.asked)}; ` + (h.answered ? "granted: " + list(h.granted) : "no answer")));
+  return out;
+}
+
+// OptionForm sets an option of one connection or takes it back.
+export class OptionForm {
+  element;
+
+  constructor(id, choose) {
+    const option = element("select", { "aria-label": "Option", "data-focus": "option" + id }, ...names.map((n) => element("option", { value: n }, n)));
+    const value = element("input", { "aria-label": "Value", "data-focus": "value" + id, autocomplete: "off", spellcheck: "false", size: 14, required: "" });
+    const problem = element("span", { class: "bad", role: "alert" });
+    const suggest = () => { value.placeholder = examples[option.value]; };
+    option.addEventListener("change", suggest);
+    suggest();
+    const clear = element("button", { type: "button", class: "clear", "data-focus": "clear" + id }, "Take back");
+    clear.addEventListener("click", async () => { problem.textContent = await choose({ clear: [option.value] }); });
+    this.element = element("form", { class: "options" }, element("label", {}, "Option ", option), " ", element("label", {}, "Value ", value), " ",
+      element("button", { type: "submit", "data-focus": "set" + id }, "Set"), " ", clear, " ", problem);
+    this.element.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      problem.textContent = await choose({ set: { [option.value]: value.value.trim() } });
+    });
+  }
+}
