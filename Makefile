@@ -63,6 +63,10 @@ bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, s
 bench-paths: deps build ## path managers: subflows over time, resets, healing, hand-over, cost (needs root)
 	$(BIN) bench run paths --out bin/paths $(BENCHFLAGS)
 
+.PHONY: bench-options
+bench-options: deps build ## options of connections: what each does, how soon, and what it costs (needs root)
+	$(BIN) bench run options --out bin/options $(BENCHFLAGS)
+
 .PHONY: bench-telemetry
 bench-telemetry: build ## what telemetry and records cost: Tandem with them and without, in turns (needs root)
 	$(GO) run ./bench/relay -tandem $(BIN) -telemetry -scenario connections,bulk8 -runs 9 $(BENCHFLAGS)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/options"
 	"github.com/tandem-gateway/tandem/bench/paths"
 	"github.com/tandem-gateway/tandem/bench/relay/load"
 )
@@ -16,6 +17,7 @@ import (
 func Experiments() []experiment.Experiment {
 	return slices.Concat(
 		paths.Experiments,
+		options.Experiments,
 	)
 }
 
@@ -24,6 +26,7 @@ func Children() map[string]experiment.Child {
 	all := map[string]experiment.Child{}
 	for _, some := range []map[string]experiment.Child{
 		load.Children,
+		options.Children,
 	} {
 		maps.Copy(all, some)
 	}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bpf"
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
+)
+
+// patience with what ought to happen soon.
+const patience = 30 * time.Second
+
+// errNotInTime is why an experiment cannot go on.
+var errNotInTime = errors.New("did not happen in time")
+
+// stage is a client with two links to a server. Both are this process; the server
+// honours what the client asks for in TCP options.
+type stage struct {
+	*lab.TwoPath
+	programs   *bpf.Programs
+	steering   *bpf.Steering
+	congestion string
+	ln         *net.TCPListener
+	serving    sync.WaitGroup
+
+	mu       sync.Mutex
+	asked    map[uint32]options.Set // by the server's token
+	granted  map[request]time.Time
+	answered map[request]time.Time
+	err      error // of what was asked
+}
+
+// request is an option of a connection, which is named by the token of who hears
+// of it: of the server what is granted, of the client what is answered.
+type request struct {
+	token  uint32
+	option options.Option
+}
+
+// stageSpec says what a stage is like.
+type stageSpec struct {
+	links lab.TwoPathSpec
+	// congestion control of the server where nobody asks for another.
+	congestion string
+	// single leaves the second link alone.
+	single bool
+}
+
+func newStage(ctx context.Context, spec stageSpec) (*stage, error) {
+	tp, err := lab.NewTwoPath("optionsbench", spec.links)
+	if err != nil {
+		return nil, err
+	}
+	s := &stage{TwoPath: tp, congestion: spec.congestion, asked: map[uint32]options.Set{},
+		granted: map[request]time.Time{}, answered: map[request]time.Time{}}
+	if err := s.setUp(ctx, spec); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *stage) setUp(ctx context.Context, spec stageSpec) error {
+	if spec.single {
+		if err := s.Client.Command(ctx, "ip", "mptcp", "endpoint", "flush").Run(); err != nil {
+			return err
+		}
+	}
+	// The server is the one whose subflows wait for a kick.
+	if err := s.Aggregator.Do(func() (err error) {
+		s.programs, err = bpf.Open(bpf.Options{Steering: true, Requests: true})
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := s.programs.Missing(); err != nil {
+		return err
+	}
+	s.steering = s.programs.Steering()
+	s.serving.Go(s.serve)
+	return s.Aggregator.Do(func() (err error) {
+		s.ln, err = mptcp.NewListener(netip.AddrPortFrom(s.AggregatorAddr.V4, 0), mptcp.ListenOptions{Mode: mptcp.ModeRequire})
+		return err
+	})
+}
+
+func (s *stage) close() error {
+	if s.ln != nil {
+		s.ln.Close()
+	}
+	var err error
+	if s.programs != nil {
+		err = s.programs.Close()
+	}
+	s.serving.Wait()
+	return errors.Join(err, s.Close())
+}
+
+// serve grants what clients ask for, as far as it can be, until the programs are
+// closed.
+func (s *stage) serve() {
+	var a bpf.Asked
+	for s.steering.Read(&a) == nil {
+		option := options.Option(a.Type)
+		if a.Answer {
+			s.mu.Lock()
+			s.answered[request{a.Token, option}] = time.Now()
+			s.mu.Unlock()
+			continue
+		}
+		value := options.Value(a.Value[0])<<16 | options.Value(a.Value[1])<<8 | options.Value(a.Value[2])
+		if err := s.grant(&a, option, value); err != nil {
+			s.mu.Lock()
+			s.err = errors.Join(s.err, err)
+			s.mu.Unlock()
+		}
+	}
+}
+
+// grant puts an option into force and answers. A request that is repeated because
+// the answer is under way changes nothing.
+func (s *stage) grant(a *bpf.Asked, option options.Option, value options.Value) error {
+	s.mu.Lock()
+	before := s.asked[a.Token]
+	set, err := before.With(option, value)
+	s.asked[a.Token] = set
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return s.Aggregator.Do(func() error {
+		if set != before {
+			if err := s.steering.Set(a.Token, s.in(policyOf(set))); err != nil {
+				return err
+			}
+			s.mu.Lock()
+			s.granted[request{a.Token, option}] = time.Now()
+			s.mu.Unlock()
+		}
+		return s.steering.Answer(a.Token, a.Subflow, a.Record)
+	})
+}
+
+// policyOf is what the programs are told for a set.
+func policyOf(set options.Set) (p bpf.Policy) {
+	for o, v := range set.All() {
+		switch o {
+		case options.SubflowRateLimit:
+			limit := v.RateLimit()
+			if path := &p.Paths[limit.Path-1]; !limit.Unlimited {
+				path.RateLimit, path.Drain = limit.Rate, limit.Rate == 0
+			}
+		case options.DelayThreshold:
+			p.DelayThreshold = v.DelayThreshold()
+		case options.CongestionControl:
+			p.CongestionControl = v.CongestionControl()
+		}
+	}
+	return p
+}
+
+// served is what went wrong while clients were served.
+func (s *stage) served() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// ask has a client ask for an option as it is written in configurations.
+func (s *stage) ask(c *connection, o options.Option, text string) error {
+	v, err := o.Parse(text)
+	if err != nil {
+		return err
+	}
+	return s.Client.Do(func() error {
+		return s.steering.Ask(c.clientToken, 0, bpf.Record{Type: uint8(o), Value: [3]byte{byte(v >> 16), byte(v >> 8), byte(v)}})
+	})
+}
+
+// answerTo waits for the answer that a client gets, and tells when it came.
+func (s *stage) answerTo(ctx context.Context, c *connection, o options.Option) (time.Time, error) {
+	var at time.Time
+	err := await(ctx, patience, time.Millisecond, "answer for "+o.String(), func() (bool, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		at = s.answered[request{c.clientToken, o}]
+		return !at.IsZero(), s.err
+	})
+	return at, err
+}
+
+// grantedAt is when an option that was asked for came into force.
+func (s *stage) grantedAt(c *connection, o options.Option) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.granted[request{c.serverToken, o}]
+	if !ok && s.err == nil {
+		return at, fmt.Errorf("%v was not granted", o)
+	}
+	return at, s.err
+}
+
+// steer has the server treat a connection in another way, unasked.
+func (s *stage) steer(c *connection, p bpf.Policy) error {
+	return s.Aggregator.Do(func() error { return s.steering.Set(c.serverToken, s.in(p)) })
+}
+
+// in is a policy with the congestion control of this stage, unless it has one. A
+// namespace of its own may not choose cubic with a sysctl.
+func (s *stage) in(p bpf.Policy) bpf.Policy {
+	if p.CongestionControl == "" {
+		p.CongestionControl = s.congestion
+	}
+	return p
+}
+
+// await waits until cond holds.
+func await(ctx context.Context, timeout, every time.Duration, what string, cond func() (bool, error)) error {
+	deadline := time.Now().Add(timeout)
+	for {
+		if ok, err := cond(); ok || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s %w (%v)", what, errNotInTime, timeout)
+		}
+		if err := pause(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
