@@ -48,32 +48,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Connections visits the connections that a filter lets pass, each of which is
 // the visitor's to keep, and reports whether the limit has left some out.
 func (c *Client) Connections(ctx context.Context, f Filter, visit func(*Connection) error) (more bool, err error) {
-	path := "/v1/connections"
-	if q := f.query(); len(q) > 0 {
-		path += "?" + q.Encode()
-	}
-	err = c.request(ctx, http.MethodGet, path, nil, func(body io.Reader) error {
-		in := json.NewDecoder(body)
-		if err := readList(in, visit); err != nil {
-			return err
-		}
-		for in.More() {
-			key, err := in.Token()
-			if err != nil {
-				return err
-			}
-			var value any = new(json.RawMessage)
-			if key == "more" {
-				value = &more
-			}
-			if err := in.Decode(value); err != nil {
-				return err
-			}
-		}
-		_, err := in.Token() // }, without which the answer is not whole
-		return err
-	})
-	return more, err
+	return visitAll(ctx, c, "/v1/connections", f.query(), visit)
 }
 
 // Explain asks what would happen to a connection.

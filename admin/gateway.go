@@ -17,6 +17,8 @@ type Gateway interface {
 	// Connections yields those that have not ended; each is valid until the
 	// next.
 	Connections() iter.Seq[*Connection]
+	// Subscribers yields those that have a session; each is valid until the next.
+	Subscribers() iter.Seq[*Subscriber]
 	// Explain says what would happen to a connection. The error says what is
 	// wrong with the question.
 	Explain(ctx context.Context, q Question) (Explanation, error)

@@ -55,25 +55,7 @@ func (s *Server) connections(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out, more := beginList(w, "connections"), false
-	for c := range s.o.Gateway.Connections() {
-		if err := r.Context().Err(); err != nil {
-			return err
-		}
-		if !f.matches(c) {
-			continue
-		}
-		if more = f.Limit > 0 && out.n == f.Limit; more {
-			break
-		}
-		if err := out.add(c); err != nil {
-			return err
-		}
-	}
-	if more {
-		return out.end(`,"more":true`)
-	}
-	return out.end(`,"more":false`)
+	return listUpTo(w, r, "connections", f.Limit, s.o.Gateway.Connections(), f.matches)
 }
 
 // errNoPaths is for gateways that do not know subflows.

@@ -40,6 +40,7 @@ type gateway struct {
 	cleared     []options.Option
 	held        chan struct{}
 	asked       Question
+	subscribers []Subscriber
 }
 
 func (g *gateway) Status() Status {
@@ -65,6 +66,16 @@ func (g *gateway) Kick(id uint64) bool {
 	n := len(g.connections)
 	g.connections = slices.DeleteFunc(g.connections, func(c Connection) bool { return c.ID == id })
 	return len(g.connections) < n
+}
+
+func (g *gateway) Subscribers() iter.Seq[*Subscriber] {
+	return func(yield func(*Subscriber) bool) {
+		for i := range g.subscribers {
+			if s := g.subscribers[i]; !yield(&s) {
+				return
+			}
+		}
+	}
 }
 
 func (g *gateway) Explain(_ context.Context, q Question) (Explanation, error) {

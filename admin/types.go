@@ -43,6 +43,8 @@ type Status struct {
 	// OptionsIgnored are requests in TCP options that were dropped: too many at
 	// once, or answers to what was never asked.
 	OptionsIgnored uint64 `json:"options_ignored,omitempty"`
+	// Subscribers counts them; not there where no listener has any.
+	Subscribers *SubscriberCounters `json:"subscribers,omitempty"`
 	// Paths counts what becomes of subflows; not there where nobody watches them.
 	Paths *PathCounters `json:"paths,omitempty"`
 }

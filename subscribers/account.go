@@ -40,6 +40,7 @@ type Account struct {
 	grant       Grant
 	listed      Policy // before the changes of the grant
 	named       string // what people call that
+	credited    total  // of moved, to the totals of policies
 	period      time.Time
 	saved       uint64 // of used
 	cause       Cause  // why the session has ended, or is about to
@@ -163,6 +164,7 @@ type State struct {
 	Over        bool   // the quota is used up
 	RateUp      uint64 // in force, bytes per second; 0: no limit
 	RateDown    uint64
+	Networks    []Network // what was moved over each access network in this session
 }
 
 // State returns the account as it is now.
@@ -174,7 +176,7 @@ func (a *Account) State() State {
 		Name: a.Name, Session: a.session.id, Policy: a.named, Since: a.session.start, Address: a.session.address,
 		Connections: a.connections, Up: a.moved[Up].Load(), Down: a.moved[Down].Load(),
 		Quota: p.Quota, Used: a.used.Load(), Over: a.over.Load(),
-		RateUp: a.buckets[Up].rate.Load(), RateDown: a.buckets[Down].rate.Load(),
+		RateUp: a.buckets[Up].rate.Load(), RateDown: a.buckets[Down].rate.Load(), Networks: a.networks.list(),
 	}
 }
 

@@ -61,6 +61,7 @@ type Registry struct {
 	mu       sync.Mutex
 	accounts map[string]*Account
 	ending   []*Account // their last connections are about to end
+	totals   map[string]*total
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -92,7 +93,7 @@ func NewRegistry(o Options) (*Registry, error) {
 	if o.Store == nil {
 		o.Store, _ = OpenStore("") // memory does not fail
 	}
-	r := &Registry{o: o, log: o.Log, cache: newCache(o.Cache), accounts: map[string]*Account{}}
+	r := &Registry{o: o, log: o.Log, cache: newCache(o.Cache), accounts: map[string]*Account{}, totals: map[string]*total{}}
 	r.directory.Store(o.Directory)
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.running.Go(r.watch)
@@ -107,7 +108,8 @@ func (r *Registry) Replace(d *Directory) {
 	for _, a := range r.accounts {
 		a.mu.Lock()
 		if p, ok := d.policyOf(a.Name, &a.grant); ok {
-			a.listed, a.named = p, d.nameOf(a.Name, &a.grant)
+			r.rename(a, d.nameOf(a.Name, &a.grant))
+			a.listed = p
 			a.settle(time.Now())
 		}
 		a.mu.Unlock()

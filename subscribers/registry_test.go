@@ -296,3 +296,53 @@ func TestChangeAndDisconnect(t *testing.T) {
 		t.Errorf("%d disconnected", n)
 	}
 }
+
+// TestPerPolicy: what is counted for policies is what was moved under them, also
+// by those who have another one now, or are gone.
+func TestPerPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, err := NewDirectory(DirectoryConfig{
+			Subscribers: []Subscriber{{Name: "ada", Policy: "gold", Password: "x"}},
+			Policies:    map[string]Policy{"gold": {}, "lead": {}}, DefaultName: "basic",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := NewRegistry(Options{Directory: d, Linger: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		client, now := netip.MustParseAddr("192.0.2.1"), time.Now()
+		ada, err := r.Admit("ada", client, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob, err := r.Admit("bob", client, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ada.Moved(Up, 10, now)
+		ada.Moved(Down, 100, now)
+		bob.Moved(Up, 1, now)
+		if _, err := r.Change(Matches{Name: "ada"}, Changes{Policy: "lead"}); err != nil {
+			t.Fatal(err)
+		}
+		ada.Moved(Up, 5, now)
+		check := func(name string, want PolicyStats) {
+			t.Helper()
+			if got := r.PerPolicy()[name]; got != want {
+				t.Errorf("%s: %+v, want %+v", name, got, want)
+			}
+		}
+		check("gold", PolicyStats{Up: 10, Down: 100})
+		check("lead", PolicyStats{Subscribers: 1, Connections: 1, Up: 5})
+		check("basic", PolicyStats{Subscribers: 1, Connections: 1, Up: 1})
+		bob.Moved(Down, 7, now)
+		ada.Release(now)
+		bob.Release(now)
+		time.Sleep(5 * time.Second)
+		check("lead", PolicyStats{Up: 5})
+		check("basic", PolicyStats{Up: 1, Down: 7})
+	})
+}

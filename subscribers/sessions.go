@@ -46,19 +46,20 @@ func (r *Registry) renew(name string, g Grant, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if a := r.accounts[name]; a != nil {
-		a.regrant(r.directory.Load(), g, now)
+		r.regrant(a, r.directory.Load(), g, now)
 	}
 }
 
 // regrant reports whether the policy of the grant is there.
-func (a *Account) regrant(d *Directory, g Grant, now time.Time) bool {
+func (r *Registry) regrant(a *Account, d *Directory, g Grant, now time.Time) bool {
 	listed, ok := d.policyOf(a.Name, &g)
 	if !ok {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.grant, a.listed, a.named = g, listed, d.nameOf(a.Name, &g)
+	r.rename(a, d.nameOf(a.Name, &g))
+	a.grant, a.listed = g, listed
 	a.settle(now)
 	return true
 }
@@ -178,6 +179,9 @@ func (r *Registry) bury(now time.Time) {
 	defer r.mu.Unlock()
 	r.ending = slices.DeleteFunc(r.ending, func(a *Account) bool { return slices.Contains(ended, a) })
 	for _, a := range ended {
+		a.mu.Lock()
+		r.credit(a)
+		a.mu.Unlock()
 		r.tell(a, Stop, a.cause, now)
 	}
 }
@@ -236,7 +240,7 @@ func (r *Registry) Change(m Matches, c Changes) ([]*Account, error) {
 			g := a.grant
 			a.mu.Unlock()
 			g.Changes = c.Over(g.Changes)
-			a.regrant(d, g, now)
+			r.regrant(a, d, g, now)
 			r.cache.amend(a.Name, g)
 			changed = append(changed, a)
 		}

@@ -3,11 +3,13 @@
 package telemetry
 
 import (
+	"cmp"
 	"runtime"
 
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // Attributes are all that metrics have.
@@ -17,6 +19,7 @@ const (
 	AttrReason    = attribute.Key("reason")
 	AttrDirection = attribute.Key("network.io.direction")
 	AttrOption    = attribute.Key("tandem.option")
+	AttrPolicy    = attribute.Key("tandem.policy") // of subscribers, as configured
 	AttrVersion   = attribute.Key("version")
 	AttrGo        = attribute.Key("go.version")
 )
@@ -122,6 +125,31 @@ var instruments = []instrument{
 		}
 	}},
 	{"tandem.options.ignored", "{request}", "Requests in TCP options that were dropped: too many at once, or answers to what was never asked.", counter, single(func(s *Sample) uint64 { return s.OptionsIgnored })},
+	{"tandem.subscribers", "{subscriber}", "Subscribers that have a session, by policy.", level, perPolicy(func(p *policyStats) uint64 { return uint64(p.Subscribers) })},
+	{"tandem.subscribers.over_quota", "{subscriber}", "Those of them whose quota is used up.", level, perPolicy(func(p *policyStats) uint64 { return uint64(p.Over) })},
+	{"tandem.subscribers.connections", "{connection}", "Connections of subscribers that have not ended, by policy.", level, perPolicy(func(p *policyStats) uint64 { return uint64(p.Connections) })},
+	{"tandem.subscribers.io", "By", "Bytes of subscribers, by policy: transmit is from them, receive is to them.", counter, func(s *Sample, put put) {
+		if s.Subscribers == nil {
+			return
+		}
+		for name, p := range s.Subscribers.Policies {
+			put(float64(p.Up), AttrPolicy.String(policyName(name)), AttrDirection.String("transmit"))
+			put(float64(p.Down), AttrPolicy.String(policyName(name)), AttrDirection.String("receive"))
+		}
+	}},
+	{"tandem.authentications", "{question}", "Questions who somebody is, by the answer of RADIUS (granted, rejected, away) or whether one was remembered (cached).", counter, func(s *Sample, put put) {
+		if s.Subscribers == nil {
+			return
+		}
+		a := &s.Subscribers.Answers
+		put(float64(a.Granted), AttrReason.String("granted"))
+		put(float64(a.Rejected), AttrReason.String("rejected"))
+		put(float64(a.Away), AttrReason.String("away"))
+		put(float64(a.Cached), AttrReason.String("cached"))
+	}},
+	{"tandem.accounting.sent", "{record}", "Accounting records that a RADIUS server has taken.", counter, members(func(s *Subscribers) uint64 { return s.Accounting.Written })},
+	{"tandem.accounting.lost", "{record}", "Accounting records for which there was no room.", counter, members(func(s *Subscribers) uint64 { return s.Accounting.Dropped })},
+	{"tandem.accounting.waiting", "{record}", "Accounting records that no server has taken yet.", level, members(func(s *Subscribers) uint64 { return uint64(s.Waiting) })},
 	{"tandem.event_loops", "{loop}", "Event loops.", level, single(func(s *Sample) uint64 { return uint64(s.Proxy.Loops) })},
 	{"tandem.event_loops.delay", "s", "How long the slowest event loop took to answer.", gauge, func(s *Sample, put put) { put(s.LoopDelay.Seconds()) }},
 	{"tandem.accept.starving", "{state}", "1 while new connections wait for want of descriptors or memory.", gauge, func(s *Sample, put put) { put(truth(s.Proxy.Starving)) }},
@@ -176,6 +204,30 @@ func managed(value func(*Sample) uint64) func(*Sample, put) {
 	return func(s *Sample, put put) {
 		if s.Paths != nil {
 			put(float64(value(s)))
+		}
+	}
+}
+
+type policyStats = subscribers.PolicyStats
+
+// policyName is what the policy is called of those for whom none is named.
+func policyName(name string) string { return cmp.Or(name, "default") }
+
+func perPolicy(value func(*policyStats) uint64) func(*Sample, put) {
+	return func(s *Sample, put put) {
+		if s.Subscribers == nil {
+			return
+		}
+		for name, p := range s.Subscribers.Policies {
+			put(float64(value(&p)), AttrPolicy.String(policyName(name)))
+		}
+	}
+}
+
+func members(value func(*Subscribers) uint64) func(*Sample, put) {
+	return func(s *Sample, put put) {
+		if s.Subscribers != nil {
+			put(float64(value(s.Subscribers)))
 		}
 	}
 }

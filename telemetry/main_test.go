@@ -23,6 +23,7 @@ import (
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,7 +55,12 @@ func busy() *Sample {
 		Upstreams:      map[string][]proxy.HopStatus{"hag": {{Name: "hag/192.0.2.1:8803", Up: true, Took: 5 * time.Millisecond}, {Name: "hag/192.0.2.2:8803"}}},
 		Paths:          &paths.Counters{Opened: causes, Closed: causes, Failed: causes, Healed: causes, Events: 100, LostEvents: 1, Adopted: 2},
 		OptionsIgnored: 3,
-		Version:        "v1.2.3", Started: time.Unix(1_800_000_000, 0), LoopDelay: time.Millisecond, OpenFiles: 40, FileLimit: 20000,
+		Subscribers: &Subscribers{
+			Policies:   map[string]subscribers.PolicyStats{"": {Subscribers: 1}, "gold": {Subscribers: 2, Connections: 7, Over: 1, Up: 10, Down: 6_000_000_000}},
+			Answers:    subscribers.Stats{Granted: 5, Rejected: 2, Away: 1, Cached: 9},
+			Accounting: Losses{Written: 4, Dropped: 1}, Waiting: 2,
+		},
+		Version: "v1.2.3", Started: time.Unix(1_800_000_000, 0), LoopDelay: time.Millisecond, OpenFiles: 40, FileLimit: 20000,
 		Records: Losses{Written: 9, Dropped: 1}, Traces: Losses{Written: 2, Failed: 3},
 	}
 }
@@ -141,7 +147,7 @@ func (c *collector) take(path string, data []byte) error {
 
 // allowed are the attributes that metrics may have: all of them name something
 // of the configuration, or have a fixed set of values.
-var allowed = []attribute.Key{AttrListener, AttrUpstream, AttrReason, AttrDirection, AttrOption, AttrVersion, AttrGo}
+var allowed = []attribute.Key{AttrListener, AttrUpstream, AttrReason, AttrDirection, AttrOption, AttrPolicy, AttrVersion, AttrGo}
 
 // scrape asks for metrics as Prometheus does.
 func scrape(t *testing.T, tel *Telemetry) string {

@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 var anyPort = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:0")}
@@ -49,6 +50,11 @@ func TestPrometheusSeesEveryMetric(t *testing.T) {
 		`tandem_subflows_healed_total{reason="` + paths.PathLost.String() + `"} 1`,
 		`tandem_options_asked_total{reason="capped",tandem_option="initial-window"} 2`,
 		`tandem_options_ignored_total 3`,
+		`tandem_subscribers{tandem_policy="default"} 1`,
+		`tandem_subscribers_over_quota{tandem_policy="gold"} 1`,
+		`tandem_subscribers_io_bytes_total{network_io_direction="receive",tandem_policy="gold"} 6e+09`,
+		`tandem_authentications_total{reason="rejected"} 2`,
+		`tandem_accounting_waiting 2`,
 		`tandem_accept_starving 1`,
 		`tandem_records_lost_total{reason="overload"} 1`,
 		`go_goroutines`, `process_open_fds`,
@@ -113,10 +119,15 @@ func TestCardinality(t *testing.T) {
 		s.Proxy.Hops[name] = &proxy.HopStats{Reached: 1e6, Fallback: fallbacks}
 		s.Upstreams[name] = []proxy.HopStatus{{Name: name}}
 	}
+	const policies, perPolicy = 5, 5
+	s.Subscribers.Policies = map[string]subscribers.PolicyStats{}
+	for i := range policies {
+		s.Subscribers.Policies[fmt.Sprintf("policy%d", i)] = subscribers.PolicyStats{Subscribers: 1e6}
+	}
 	all := series(scrape(t, start(t, Options{Read: func() *Sample { return s }, Prometheus: anyPort})))
 	perListener := 6 + proxy.NumReasons + mptcp.NumReasons
 	perHop := 6 + mptcp.NumReasons + len(proxy.DialBounds) + 1 + 2
-	fixed := 4*len(causes) + 32
+	fixed := 4*len(causes) + 32 + policies*perPolicy + 7
 	if most := listeners*perListener + hops*perHop + fixed; len(all) > most || len(all) < most-10 {
 		t.Errorf("%d series, want at most %d:\n%s", len(all), most, strings.Join(all, "\n"))
 	}

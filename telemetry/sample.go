@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/resolve"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // Sample is what a gateway has counted at one moment.
@@ -18,6 +19,8 @@ type Sample struct {
 	Paths     *paths.Counters // nil: the kernel manages all subflows
 	// OptionsIgnored are requests in TCP options that were dropped.
 	OptionsIgnored uint64
+	// Subscribers is nil where no listener has any.
+	Subscribers *Subscribers
 
 	Version   string
 	Started   time.Time
@@ -27,6 +30,16 @@ type Sample struct {
 	FileLimit uint64
 	Records   Losses
 	Traces    Losses
+}
+
+// Subscribers are counts of subscribers, and of the questions about them.
+type Subscribers struct {
+	Policies map[string]subscribers.PolicyStats // by name; there are as many as are configured
+	Answers  subscribers.Stats
+	// Accounting are the records for RADIUS servers, Waiting those of them that
+	// were not taken yet.
+	Accounting Losses
+	Waiting    int
 }
 
 // Losses count what was handed on to a collector or a file, and what was not.

@@ -50,12 +50,16 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 		if filter.Limit < 0 {
 			return fmt.Errorf("--limit %d: want a number of connections", filter.Limit)
 		}
+		limit := filter.Limit
+		if less != nil {
+			filter.Limit = 0 // the largest are wanted, not any
+		}
 		out := bufio.NewWriter(cmd.OutOrStdout())
 		show := printTable
 		if *asJSON {
 			show = printLines
 		}
-		more, err := show(out, less, func(visit func(*admin.Connection) error) (bool, error) {
+		more, err := show(out, less, limit, func(visit func(*admin.Connection) error) (bool, error) {
 			return c.Connections(cmd.Context(), filter, visit)
 		})
 		if err != nil {
@@ -65,7 +69,7 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 			return err
 		}
 		if more {
-			fmt.Fprintf(cmd.ErrOrStderr(), "there are more than %d\n", filter.Limit)
+			fmt.Fprintf(cmd.ErrOrStderr(), "there are more than %d\n", limit)
 		}
 		return nil
 	})
@@ -74,7 +78,7 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 	f.StringVar(&client, "client", "", "only those of clients in this `prefix`, or of this address")
 	f.StringVar(&filter.User, "user", "", "only those of this `user`")
 	f.StringVar(&token, "token", "", "only the one with this MPTCP `token` (hexadecimal) on a leg")
-	f.IntVar(&filter.Limit, "limit", 0, "at most so many; 0 is all")
+	f.IntVar(&filter.Limit, "limit", 0, "at most so many, the largest with --sort; 0 is all")
 	f.StringVar(&order, "sort", orderNames[0], "`order`: "+strings.Join(orderNames, ", ")+"; the largest last")
 	asJSON = f.Bool("json", false, "print one JSON object per line and connection, as the interface has it")
 	return c
@@ -112,8 +116,9 @@ func idle(c *admin.Connection) float64 {
 	return *c.Idle
 }
 
-// sorted makes a walk one in an order.
-func (w walk) sorted(order compare) walk {
+// sorted makes a walk one in an order, of the last ones up to a limit if that is
+// not 0.
+func (w walk) sorted(order compare, limit int) walk {
 	if order == nil {
 		return w
 	}
@@ -127,6 +132,9 @@ func (w walk) sorted(order compare) walk {
 			return more, err
 		}
 		slices.SortStableFunc(all, order)
+		if limit > 0 && len(all) > limit {
+			all, more = all[len(all)-limit:], true
+		}
 		for _, c := range all {
 			if err := visit(c); err != nil {
 				return more, err
@@ -137,16 +145,16 @@ func (w walk) sorted(order compare) walk {
 }
 
 // printLines prints connections as JSON.
-func printLines(w io.Writer, order compare, connections walk) (more bool, err error) {
+func printLines(w io.Writer, order compare, limit int, connections walk) (more bool, err error) {
 	e := json.NewEncoder(w)
-	return connections.sorted(order)(func(c *admin.Connection) error { return e.Encode(c) })
+	return connections.sorted(order, limit)(func(c *admin.Connection) error { return e.Encode(c) })
 }
 
 // printTable prints connections for people.
-func printTable(w io.Writer, order compare, connections walk) (more bool, err error) {
+func printTable(w io.Writer, order compare, limit int, connections walk) (more bool, err error) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tPHASE\tLISTENER\tUSER\tCLIENT\tMPTCP\tSERVER\tVIA\tMPTCP\tAGE\tIDLE\tUP\tDOWN\tOPTIONS")
-	more, err = connections.sorted(order)(func(c *admin.Connection) error {
+	more, err = connections.sorted(order, limit)(func(c *admin.Connection) error {
 		_, err := fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
 			c.ID, c.Phase, c.Listener, cmp.Or(c.User, "-"), c.Client.Address, protocol(&c.Client),
 			serverText(c), cmp.Or(c.Hop, "-"), protocol(c.Server),

@@ -171,7 +171,7 @@ func (g *gateway) sample() *telemetry.Sample {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Draining = g.ending
+	s.Draining, s.Subscribers = g.ending, g.subscriberSample()
 	for name, u := range g.current.upstreams {
 		if u.pool != nil {
 			s.Upstreams[name] = u.pool.Status()

@@ -36,7 +36,7 @@ func startWithPage(t *testing.T) (*local, string) {
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte(pageToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := "admin: {socket: " + l.socket + ", listen: [\"127.0.0.1:0\"], token-file: token}\n" + phones
+	config := "admin: {socket: " + l.socket + ", listen: [\"127.0.0.1:0\"], token-file: token}\n" + gold
 	if err := os.WriteFile(l.file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +234,7 @@ func TestPage(t *testing.T) {
 	b.is(rows(2))
 	b.is("document.getElementById('active').textContent === '2'")
 	b.is("document.querySelectorAll('#users li').length === 2")
+	b.is("/policy gold.*of 1.0 MB per day/.test(document.getElementById('users').textContent)")
 	// Rates need two looks: they show that it goes on by itself.
 	b.is("/[1-9]/.test(document.getElementById('down').textContent)")
 	b.is("/[1-9]/.test(document.querySelector('[data-path=relayed]').textContent)")

@@ -31,6 +31,7 @@ func (g operated) Status() admin.Status {
 			OpenFiles: g.machine.files,
 		},
 		Connections: counted(&stats),
+		Subscribers: g.subscriberCounters(),
 		Paths:       g.paths.counters(),
 	}
 	s.Options, s.OptionsIgnored = optionCounters(&stats.Options), g.tuner.ignored()

@@ -53,6 +53,7 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	if len(s.Options) > 0 || s.OptionsIgnored > 0 {
 		line("options", optionCounts(s))
 	}
+	printSubscriberCounters(line, s.Subscribers)
 	printPathCounters(line, s.Paths)
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -52,3 +52,16 @@ func ageText(seconds float64) string {
 	}
 	return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
 }
+
+// bitsText is a rate in bits per second: 999 bit/s, 1.2 Mbit/s.
+func bitsText(n float64) string {
+	unit := 0
+	for ; n >= 999.5 && unit < 6; unit++ {
+		n /= 1000
+	}
+	prefix := []string{"", "k", "M", "G", "T", "P", "E"}[unit]
+	if n < 9.95 && unit > 0 {
+		return fmt.Sprintf("%.1f %sbit/s", n, prefix)
+	}
+	return fmt.Sprintf("%.0f %sbit/s", n, prefix)
+}

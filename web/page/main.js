@@ -9,7 +9,7 @@ const limit = 2000; // connections that are looked at
 const at = (id) => document.getElementById(id);
 const chart = new Chart(at("chart"), at("legend"));
 const table = new Table(at("connections"), at("count"), { kick, choose });
-const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates() };
+const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates(), subscribers: new Rates() };
 let may = false; // a token was accepted
 let pathsKnown = true;
 
@@ -43,19 +43,36 @@ function showStatus(s, now) {
   return { in: r.get("down"), out: r.get("up") };
 }
 
-function showUsers(connections, connectionRates) {
+// showUsers lists subscribers, and users of listeners that have none.
+function showUsers(connections, subscribers, connectionRates, now) {
   const users = new Map();
+  for (const s of subscribers) users.set(s.name, { n: s.connections, bytes: s.bytes_up + s.bytes_down, rate: 0, subscriber: s });
   for (const c of connections) {
     if (!c.user) continue;
     const u = users.get(c.user) || { n: 0, bytes: 0, rate: 0 };
-    u.n++;
-    u.bytes += c.bytes_up + c.bytes_down;
     u.rate += connectionRates.get(c.id) || 0;
+    if (!u.subscriber) {
+      u.n++;
+      u.bytes += c.bytes_up + c.bytes_down;
+    }
     users.set(c.user, u);
   }
+  const grown = rates.subscribers.take(new Map(subscribers.map((s) => [s.session, s.bytes_up + s.bytes_down])), now);
+  for (const u of users.values()) if (u.subscriber) u.rate = grown.get(u.subscriber.session) || 0;
   at("users-section").hidden = users.size === 0;
   const most = [...users].sort((a, b) => b[1].rate - a[1].rate || b[1].bytes - a[1].bytes).slice(0, 20);
-  list("users", most.map(([name, u]) => element("li", {}, element("span", {}, name), element("span", {}, rate(u.rate)), element("small", {}, `${count(u.n)} ${u.n === 1 ? "connection" : "connections"}, ${bytes(u.bytes)}`))), "");
+  list("users", most.map(([name, u]) => {
+    const details = [`${count(u.n)} ${u.n === 1 ? "connection" : "connections"}, ${bytes(u.bytes)}`];
+    const s = u.subscriber;
+    if (s) details.unshift(`policy ${s.policy}`);
+    for (const n of s?.access_networks || []) details.push(`${n.name}: ${bytes(n.bytes_up)} up, ${bytes(n.bytes_down)} down`);
+    const item = element("li", {}, element("span", {}, name), element("span", {}, rate(u.rate)), element("small", {}, details.join("; ")));
+    if (s?.quota) {
+      const used = Math.min(100, (100 * s.quota.used) / s.quota.bytes);
+      item.append(element("small", { class: s.quota.over ? "bad" : "" }, `${bytes(s.quota.used)} of ${bytes(s.quota.bytes)} per ${s.quota.period} (${used.toFixed(used < 10 ? 1 : 0)} %)` + (s.quota.over ? ": used up, at the reduced rate" : "")));
+    }
+    return item;
+  }), "");
 }
 
 async function paths() {
@@ -70,14 +87,14 @@ async function paths() {
 }
 
 async function look() {
-  const [status, live, subflows] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths()]);
+  const [status, live, subflows, members] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths(), ask("GET", "/v1/subscribers?limit=" + limit)]);
   const now = performance.now();
   const all = showStatus(status, now);
   const connections = live.connections || [];
   const byID = rates.connections.take(new Map(connections.map((c) => [c.id, c.bytes_up + c.bytes_down])), now);
   const series = perPath(rates.subflows.take(subflowCounters(subflows), now));
   chart.add(new Map([["relayed", all], ...[...series].sort((a, b) => a[0].localeCompare(b[0]))]), now);
-  showUsers(connections, byID);
+  showUsers(connections, members.subscribers || [], byID, now);
   table.show({ connections, rates: byID, subflows: new Map(subflows.map((p) => [p.token, p])), may, more: live.more });
 }
 
