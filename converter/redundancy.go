@@ -34,7 +34,8 @@ func (s *Server) takeRedundancy(m *wire.Message) (leg *wire.Redundancy, err erro
 	return nil, nil
 }
 
-// Accept appends the message that answers a leg, before the first frame.
+// Accept appends the message that answers a leg, with the Instance that it
+// belongs to, before the first frame.
 func (s *Server) Accept(dst []byte, leg *wire.Redundancy) []byte {
 	return encode(dst, &wire.Message{Private: []wire.Private{leg.Private()}})
 }
@@ -53,12 +54,17 @@ func (d *Dialer) Join(leg wire.Redundancy) *Exchange {
 	return &Exchange{dialer: d, leg: &leg}
 }
 
-// Accepted is nil when an answer is that of a converter that knows legs.
-func (a *Answer) Accepted(leg wire.Redundancy) error {
+// Accepted returns the instance of the stream that a leg belongs to now. The
+// error is ErrIncompatible for the answer of a converter that does not know
+// legs.
+func (a *Answer) Accepted(id [16]byte) (instance uint64, err error) {
 	for _, p := range a.Private {
-		if r, err := wire.ParseRedundancy(p.Body); p.Type == wire.TypeRedundancy && err == nil && r == leg {
-			return nil
+		if p.Type != wire.TypeRedundancy {
+			continue
+		}
+		if r, err := wire.ParseRedundancy(p.Body); err == nil && r.ID == id && r.Instance != 0 {
+			return r.Instance, nil
 		}
 	}
-	return fmt.Errorf("%w: it takes a leg for something else", ErrIncompatible)
+	return 0, fmt.Errorf("%w: it takes a leg for something else", ErrIncompatible)
 }

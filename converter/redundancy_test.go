@@ -33,11 +33,15 @@ func TestLeg(t *testing.T) {
 	if err != nil || req.Leg == nil || *req.Leg != leg || req.Info || string(in[n:]) != "frames" {
 		t.Fatalf("%+v, %d, %v", req, n, err)
 	}
+	req.Leg.Instance = 7
 	answer, n, err := x.Read(append(s.Accept(nil, req.Leg), "frames"...), noon)
-	if err != nil || n != 24 || answer.Accepted(leg) != nil {
+	if err != nil || n != 32 {
 		t.Fatalf("%+v, %d, %v", answer, n, err)
 	}
-	if err := answer.Accepted(wire.Redundancy{}); !errors.Is(err, ErrIncompatible) {
+	if instance, err := answer.Accepted(leg.ID); instance != 7 || err != nil {
+		t.Fatal(instance, err)
+	}
+	if _, err := answer.Accepted([16]byte{}); !errors.Is(err, ErrIncompatible) {
 		t.Fatal(err)
 	}
 	// What the stream carries needs no cookie, and is not a leg itself.

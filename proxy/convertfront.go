@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/redundant"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
 
@@ -62,7 +63,7 @@ func (h *convertHandshake) Next(in []byte) (Step, error) {
 	h.request = Request{Target: asked.Target, MPTCP: asked.ProbeMPTCP, Asked: asked.Choices}
 	switch {
 	case asked.Leg != nil:
-		h.request = Request{Command: Join, Stream: asked.Leg.ID}
+		h.request = Request{Command: Join, Stream: asked.Leg.ID, Instance: redundant.Instance(asked.Leg.Instance)}
 	case asked.Info:
 		h.request.Command = Inform
 	}
@@ -75,7 +76,7 @@ func (h *convertHandshake) Reply(dst []byte, o Outcome) []byte {
 	case o.Err != nil:
 		return h.server.Failure(dst, &h.asked, convertError(o.Err))
 	case h.asked.Leg != nil:
-		return h.server.Accept(dst, h.asked.Leg)
+		return h.server.Accept(dst, &wire.Redundancy{ID: h.asked.Leg.ID, Instance: uint64(o.Instance)})
 	case h.asked.Info:
 		return append(dst, h.asked.Answer...)
 	}
@@ -113,6 +114,9 @@ func convertError(err error) error {
 		return fmt.Errorf("%w: %w", converter.ErrNotAuthorized, err)
 	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway):
 		return fmt.Errorf("%w: %w", converter.ErrResources, err)
+	case errors.Is(err, redundant.ErrUnknown):
+		// A stream that is lost is as if it had been reset.
+		return fmt.Errorf("%w: %w", unix.ECONNRESET, err)
 	case errors.Is(err, ErrNoUpstream), isHopError(err):
 		return fmt.Errorf("%w: %w", converter.ErrUnavailable, err)
 	case errors.As(err, &upstream) && upstream.Unwrap() == nil:

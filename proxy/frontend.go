@@ -76,12 +76,14 @@ const (
 // Request is what a client asks for.
 type Request struct {
 	Command Command
-	Host    string          // a name to resolve; empty when Target is an address
-	Target  netip.AddrPort  // the address, or only the port with a Host
-	User    string          // who asks, when authenticated
-	MPTCP   bool            // try MPTCP towards the server
-	Stream  redundant.ID    // for Join
-	Asked   options.Request // options of the connection that the client asks for
+	Host    string         // a name to resolve; empty when Target is an address
+	Target  netip.AddrPort // the address, or only the port with a Host
+	User    string         // who asks, when authenticated
+	MPTCP   bool           // try MPTCP towards the server
+	Stream  redundant.ID   // for Join
+	// Instance of the stream; 0: any, also a new one
+	Instance redundant.Instance
+	Asked    options.Request // options of the connection that the client asks for
 }
 
 // Outcome is how the attempt to satisfy a request went.
@@ -92,4 +94,6 @@ type Outcome struct {
 	Bound   netip.AddrPort // for Bind and Associate: the address to tell; for the second reply of Bind: the peer
 	Second  bool           // second reply of Bind
 	Granted options.Set    // what the client gets of Request.Asked
+	// Instance is that of the stream for Join.
+	Instance redundant.Instance
 }

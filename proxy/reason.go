@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/redundant"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
 
@@ -67,7 +68,7 @@ func reasonOf(err error, otherwise Reason) Reason {
 		is(subscribers.ErrNobody, subscribers.ErrRejected, subscribers.ErrAway),
 		errors.As(err, &refusal) && is(converter.ErrNotAuthorized):
 		return RefusedAuth
-	case refusal != nil:
+	case refusal != nil, is(redundant.ErrUnknown):
 		return RefusedHandshake
 	case is(policy.ErrDenied, converter.ErrNotAuthorized, converter.ErrMalformedTarget, socks.ErrNotAllowed):
 		return RefusedDestination

@@ -9,8 +9,10 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/tandem-gateway/tandem/converter"
+	"github.com/tandem-gateway/tandem/converter/wire"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/socks"
 	"github.com/tandem-gateway/tandem/redundant"
@@ -161,4 +163,105 @@ func TestStreamOfStoppedProxy(t *testing.T) {
 	expect(t, conn, "words")
 	cpe.Close()
 	aggregator.quiescent()
+}
+
+// askLeg asks a converter for a leg and returns its answer.
+func askLeg(t *testing.T, to netip.AddrPort, leg wire.Redundancy, frames ...byte) (*mptcp.Conn, *wire.Message) {
+	t.Helper()
+	conn := dialProxy(t, to, mptcp.ModeOff)
+	request := wire.Message{Private: []wire.Private{leg.Private()}}
+	in, err := request.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, conn, append(in, frames...))
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		t.Fatal(err)
+	}
+	rest := make([]byte, 4*int(answer[1])-len(answer))
+	if _, err := io.ReadFull(conn, rest); err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := wire.Parse(append(answer, rest...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn, &m
+}
+
+// Who does not know the name of a stream, or comes by another listener, does not
+// join it, and nothing is kept for who asks for one that is not there.
+func TestLegsOfStrangers(t *testing.T) {
+	first, second := convertListener(converter.ServerConfig{Redundancy: true}), convertListener(converter.ServerConfig{Redundancy: true})
+	second.Name = "second"
+	aggregator := serve(t, Options{}, first, second)
+	bound, err := aggregator.Apply([]*Listener{first, second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leg := wire.Redundancy{ID: redundant.NewID()}
+	conn, m := askLeg(t, aggregator.addr, leg)
+	var began wire.Redundancy
+	if len(m.Private) == 1 {
+		began, _ = wire.ParseRedundancy(m.Private[0].Body)
+	}
+	if began.ID != leg.ID || began.Instance == 0 {
+		t.Fatalf("%+v", m)
+	}
+	for name, ask := range map[string]struct {
+		to  netip.AddrPort
+		leg wire.Redundancy
+	}{
+		"another instance": {aggregator.addr, wire.Redundancy{ID: leg.ID, Instance: began.Instance + 1}},
+		"another name":     {aggregator.addr, wire.Redundancy{ID: redundant.NewID(), Instance: began.Instance}},
+		"another listener": {bound[1].Address, began},
+	} {
+		_, m := askLeg(t, ask.to, ask.leg)
+		if m.Error == nil || m.Error.Code != wire.ConnectionReset {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+	if n := aggregator.streams.Stats(); n.Streams != 1 || n.Legs != 1 {
+		t.Errorf("%+v", n)
+	}
+	conn.Close()
+}
+
+// A flood of streams that say nothing is bounded by the time for a handshake,
+// and one of legs by the number for a stream. Neither takes memory.
+func TestFloodOfLegs(t *testing.T) {
+	l := convertListener(converter.ServerConfig{Redundancy: true})
+	complete(l)
+	l.Timeouts.Handshake = 200 * time.Millisecond
+	aggregator := serve(t, Options{Redundant: redundant.Config{MaxLegs: 3, Linger: 200 * time.Millisecond}}, l)
+	leg := wire.Redundancy{ID: redundant.NewID()}
+	var flood []*mptcp.Conn
+	for range 3 {
+		conn, m := askLeg(t, aggregator.addr, leg)
+		if m.Error != nil {
+			t.Fatalf("%+v", m)
+		}
+		flood = append(flood, conn)
+	}
+	conn := dialProxy(t, aggregator.addr, mptcp.ModeOff)
+	m := wire.Message{Private: []wire.Private{leg.Private()}}
+	request, err := m.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, conn, request)
+	expectEnd(t, conn)
+	for range 50 {
+		conn, _ := askLeg(t, aggregator.addr, wire.Redundancy{ID: redundant.NewID()})
+		flood = append(flood, conn)
+	}
+	if n := aggregator.streams.Stats(); n.Memory != 0 {
+		t.Errorf("%+v", n)
+	}
+	aggregator.quiescent()
+	for _, conn := range flood {
+		conn.Close() // or some seconds later
+	}
+	await(t, "the end of the streams", func() bool { return aggregator.streams.Stats() == redundant.Stats{} })
 }

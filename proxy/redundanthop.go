@@ -11,17 +11,15 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter"
-	"github.com/tandem-gateway/tandem/converter/wire"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
-	"github.com/tandem-gateway/tandem/redundant"
 )
 
 const (
 	// legRetry is how soon a leg that was lost is opened again at first; later
 	// twice as long each time, up to maxLegRetry.
 	legRetry    = time.Second
-	maxLegRetry = 30 * time.Second
+	maxLegRetry = 10 * time.Second
 	// pathsAgain is how often a stream looks for paths that are new.
 	pathsAgain = 5 * time.Second
 	// plainFor is how long a converter is asked for nothing redundant after it
@@ -33,6 +31,9 @@ var (
 	errNoPath = errors.New("there is no path for a leg")
 	// errUnasked: no leg has carried anything, so that another way may.
 	errUnasked = errors.New("not redundant")
+	// errOtherInstance: the converter has started again, or been upgraded, while
+	// the first legs were under way.
+	errOtherInstance = errors.New("the leg has led to another stream of the name")
 )
 
 // Path is a way for legs: an interface, an address of this machine, or both.
@@ -134,8 +135,7 @@ func (h *redundantHop) Converse(c *Client, req *Request, target netip.AddrPort) 
 // carry implements carrier.
 func (h *redundantHop) carry(s *session) (fd int, err error) {
 	server := s.worker.server
-	id := redundant.NewID()
-	stream, _, _, err := server.streams.Find(redundant.Key{Scope: h.Name(), ID: id})
+	stream, err := server.streams.Begin(h.Name())
 	if err != nil {
 		return -1, err
 	}
@@ -143,7 +143,7 @@ func (h *redundantHop) carry(s *session) (fd int, err error) {
 		stream.Release(err)
 		return -1, err
 	}
-	k := &legKeeper{hop: h, stream: stream, leg: wire.Redundancy{ID: id}, told: make(chan error)}
+	k := &legKeeper{hop: h, stream: stream, told: make(chan error), left: make(chan Path)}
 	server.running.Go(k.run)
 	return fd, nil
 }

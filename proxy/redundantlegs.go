@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +21,11 @@ import (
 
 // legKeeper keeps a leg of a stream on each path.
 type legKeeper struct {
-	hop    *redundantHop
-	stream *redundant.Stream
-	leg    wire.Redundancy
-	told   chan error // how the first leg of each path fared
+	hop      *redundantHop
+	stream   *redundant.Stream
+	instance atomic.Uint64 // of the stream at the converter; 0: no leg was heard
+	told     chan error    // how the first leg of each path fared
+	left     chan Path     // no leg is kept there any more
 }
 
 // run keeps the legs until the stream ends. It ends the stream itself when no
@@ -60,6 +63,8 @@ func (k *legKeeper) run() {
 			} else {
 				failure = worse(failure, err)
 			}
+		case p := <-k.left:
+			delete(kept, p)
 		case <-again.C:
 		}
 	}
@@ -75,6 +80,12 @@ func isUnknown(err error) bool {
 	var answered *converter.Error
 	return errors.Is(err, converter.ErrIncompatible) ||
 		errors.As(err, &answered) && answered.Code == wire.UnsupportedMessage
+}
+
+// isForgotten reports whether the converter does not know the stream.
+func isForgotten(err error) bool {
+	var answered *converter.Error
+	return errors.As(err, &answered) && answered.Code == wire.ConnectionReset
 }
 
 // worse is what tells of two failures: errUnasked only if both are.
@@ -99,24 +110,24 @@ func isUnasked(err error) bool {
 	return isUnknown(err)
 }
 
-// keep has a leg on a path whenever that is possible.
+// keep has a leg on a path whenever that is possible, for as long as the path is
+// one.
 func (k *legKeeper) keep(p Path) {
+	log := k.hop.o.Log.With("upstream", k.hop.ConvertHop.Name(), "path", p.String())
 	first, pause := true, legRetry
 	tell := func(err error) {
 		if first {
 			first = false
-			select {
-			case k.told <- err:
-			case <-k.stream.Done():
-			}
+			offer(k, k.told, err)
 		}
 	}
-	x := k.hop.dialer(p).Join(k.leg)
+	x := k.request(p)
 	for {
 		leg, err := k.join(p, x)
 		if err == nil {
 			select {
 			case <-leg.Heard():
+				log.Debug("a leg is up")
 				tell(nil)
 				pause = legRetry
 			case <-leg.Gone():
@@ -124,29 +135,51 @@ func (k *legKeeper) keep(p Path) {
 			<-leg.Gone()
 			err = leg.Err()
 		}
-		switch {
-		case isUnknown(err):
-			k.hop.refused(err)
-			tell(err)
-			return
-		case errors.Is(err, converter.ErrRetry):
+		if errors.Is(err, converter.ErrRetry) {
 			continue // with a cookie
 		}
+		unknown := isUnknown(err)
+		if unknown {
+			k.hop.refused(err)
+		}
+		if k.instance.Load() != 0 && (unknown || isForgotten(err)) {
+			k.stream.AbortBare(fmt.Errorf("%s: %w: %w", k.hop.Name(), redundant.ErrUnknown, err))
+		}
 		tell(err)
+		if unknown {
+			return
+		}
 		select {
 		case <-k.stream.Done():
 			return
 		default:
-			k.hop.o.Log.Debug("a leg is down", "upstream", k.hop.ConvertHop.Name(), "path", p.String(), "err", err)
+			log.Debug("a leg is down", "err", err)
 		}
 		select {
 		case <-k.stream.Done():
 			return
 		case <-time.After(pause):
 		}
+		if !slices.Contains(k.hop.o.Paths(), p) {
+			offer(k, k.left, p)
+			return
+		}
 		pause = min(2*pause, maxLegRetry)
-		x = k.hop.dialer(p).Join(k.leg)
+		x = k.request(p)
 	}
+}
+
+// offer tells run something, if it still listens.
+func offer[T any](k *legKeeper, to chan<- T, what T) {
+	select {
+	case to <- what:
+	case <-k.stream.Done():
+	}
+}
+
+// request begins one for a leg on a path.
+func (k *legKeeper) request(p Path) *converter.Exchange {
+	return k.hop.dialer(p).Join(wire.Redundancy{ID: k.stream.ID(), Instance: k.instance.Load()})
 }
 
 // join opens a connection on a path and makes it a leg.
@@ -164,21 +197,28 @@ func (k *legKeeper) join(p Path, x *converter.Exchange) (*redundant.Leg, error) 
 	if err != nil {
 		return nil, err
 	}
-	leg, err := k.stream.Join(fd, redundant.LegOptions{
-		Say: request[sent:],
-		Hear: func(in []byte) (int, error) {
-			answer, n, err := x.Read(in, time.Now())
-			switch {
-			case errors.Is(err, wire.ErrShort):
-				return 0, redundant.ErrShort
-			case err != nil:
-				return 0, err
-			}
-			return n, answer.Accepted(k.leg)
-		},
-	})
+	leg, err := k.stream.Join(fd, redundant.LegOptions{Say: request[sent:], Hear: func(in []byte) (int, error) {
+		answer, n, err := x.Read(in, time.Now())
+		switch {
+		case errors.Is(err, wire.ErrShort):
+			return 0, redundant.ErrShort
+		case err != nil:
+			return 0, err
+		}
+		return n, k.accepted(&answer)
+	}})
 	if err != nil {
 		unix.Close(fd)
 	}
 	return leg, err
+}
+
+// accepted looks whether an answer is that of the stream that the first leg has
+// begun.
+func (k *legKeeper) accepted(a *converter.Answer) error {
+	instance, err := a.Accepted(k.stream.ID())
+	if err == nil && !k.instance.CompareAndSwap(0, instance) && k.instance.Load() != instance {
+		return errOtherInstance
+	}
+	return err
 }

@@ -33,12 +33,17 @@ func (f *ConvertFront) GreetCarried(c *Client) Handshake {
 // session goes on with a stream that is new, and ends otherwise.
 func (s *session) join() {
 	o, loop, client := s.opening, s.worker.loop, &s.pair.Ends[relay.Client]
-	stream, isNew, last, err := s.worker.server.streams.Find(redundant.Key{Scope: s.listener.Name, ID: o.request.Stream})
+	key := redundant.Key{Scope: s.listener.Name, ID: o.request.Stream}
+	stream, isNew, err := s.worker.server.streams.Find(key, o.request.Instance)
+	var ended *redundant.EndedError
 	switch {
-	case errors.Is(err, redundant.ErrEnded):
+	case errors.As(err, &ended):
 		s.serve()
-		answer := slices.Clone(o.handshake.Reply(nil, Outcome{}))
-		s.farewell(s.say(append(answer, last...)))
+		answer := o.handshake.Reply(nil, Outcome{Instance: ended.Instance})
+		s.farewell(s.say(append(answer, ended.Last...)))
+		return
+	case errors.Is(err, redundant.ErrUnknown):
+		s.fail(err)
 		return
 	case err != nil:
 		s.reject(RefusedShutdown, err)
@@ -48,7 +53,8 @@ func (s *session) join() {
 		s.streams[relay.Client] = stream
 	}
 	loop.Unregister(client)
-	_, err = stream.Join(client.FD, redundant.LegOptions{Say: o.handshake.Reply(nil, Outcome{}), Early: slices.Clone(o.in)})
+	answer := o.handshake.Reply(nil, Outcome{Instance: stream.Instance()})
+	_, err = stream.Join(client.FD, redundant.LegOptions{Say: answer, Early: slices.Clone(o.in)})
 	if err != nil {
 		s.reject(RefusedResources, err)
 		return

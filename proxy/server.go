@@ -57,7 +57,8 @@ type Server struct {
 	bindings map[bindingKey]*binding
 	closing  bool
 
-	running sync.WaitGroup
+	looping sync.WaitGroup // workers
+	running sync.WaitGroup // what they have begun
 	stop    context.CancelFunc
 	ctx     context.Context
 }
@@ -88,10 +89,10 @@ func NewServer(o Options) (*Server, error) {
 		s.workers = append(s.workers, w)
 	}
 	for _, w := range s.workers {
-		s.running.Go(w.run)
+		s.looping.Go(w.run)
 	}
 	if failure != nil {
-		s.running.Wait()
+		s.looping.Wait()
 		return nil, failure
 	}
 	return s, nil
@@ -134,8 +135,9 @@ func (s *Server) Shutdown(ctx context.Context) int {
 	}
 	left := int(s.Stats().Active)
 	s.stop()
+	s.looping.Wait()
+	s.streams.Close() // ends what keeps legs
 	s.running.Wait()
-	s.streams.Close()
 	return left
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"os"
 	"sync"
@@ -33,7 +34,20 @@ var (
 	ErrLegs = errors.New("stream has enough legs")
 	// ErrEnded refuses a leg of a stream that has come to its end.
 	ErrEnded = errors.New("stream has ended")
+	// ErrUnknown refuses a leg of a stream that is not there, or not any more.
+	ErrUnknown = errors.New("there is no such stream")
 )
+
+// EndedError refuses a leg of a stream that has ended a short while ago.
+type EndedError struct {
+	Instance Instance
+	Last     []byte // what to send before the leg is closed
+}
+
+func (e *EndedError) Error() string { return ErrEnded.Error() }
+
+// Unwrap returns ErrEnded.
+func (e *EndedError) Unwrap() error { return ErrEnded }
 
 // Config bounds what streams take. The zero value of a field is its default.
 type Config struct {
@@ -45,10 +59,23 @@ type Config struct {
 // ID names a stream to both ends. Who knows it can join.
 type ID [16]byte
 
+// Instance tells apart what converters make of an ID: one that has started
+// again, or two processes of it. 0 is any.
+type Instance uint64
+
 // NewID returns one that cannot be guessed.
 func NewID() (id ID) {
 	_, _ = rand.Read(id[:]) // never fails: see there
 	return id
+}
+
+// newInstance returns a random one that is not 0.
+func newInstance() (i Instance) {
+	for i == 0 {
+		id := NewID()
+		i = Instance(binary.BigEndian.Uint64(id[:]))
+	}
+	return i
 }
 
 // Key tells the streams of a Hub apart.
@@ -66,15 +93,16 @@ type Hub struct {
 
 	mu      sync.Mutex
 	streams map[Key]*Stream
-	ended   []ending // the oldest first
+	endings map[Key]ending
+	ended   []Key // those of endings, the oldest first
 	closed  bool
 }
 
 // ending is what a leg is told that joins after the end.
 type ending struct {
-	key  Key
-	last []byte
-	at   time.Time
+	instance Instance
+	last     []byte
+	at       time.Time
 }
 
 // NewHub returns a Hub without streams.
@@ -82,7 +110,7 @@ func NewHub(c Config) *Hub {
 	c.Memory = cmp.Or(c.Memory, 64<<20)
 	c.MaxLegs = cmp.Or(c.MaxLegs, 8)
 	c.Linger = cmp.Or(c.Linger, 30*time.Second)
-	return &Hub{config: c, memory: newMemory(c.Memory, chunkLen), streams: map[Key]*Stream{}}
+	return &Hub{config: c, memory: newMemory(c.Memory, chunkLen), streams: map[Key]*Stream{}, endings: map[Key]ending{}}
 }
 
 // Stats are the numbers of a Hub.
@@ -102,52 +130,68 @@ func (h *Hub) Stats() Stats {
 	return Stats{Streams: streams, Legs: int(h.legs.Load()), Memory: h.memory.lent * chunkLen}
 }
 
-// Find returns the stream of a key, or begins it: the caller that is told that
-// it is new has to Start it or to Release it. The error is ErrEnded, with the
-// bytes to send in answer before the leg is closed, or ErrClosed.
-func (h *Hub) Find(key Key) (s *Stream, isNew bool, last []byte, err error) {
+// Begin begins a stream with a new name. The caller has to Start it or to
+// Release it. The error is ErrClosed.
+func (h *Hub) Begin(scope string) (*Stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, false, nil, ErrClosed
+		return nil, ErrClosed
 	}
-	if s := h.streams[key]; s != nil {
-		return s, false, nil, nil
+	return h.begin(Key{scope, NewID()}), nil
+}
+
+// Find returns the stream of a key, or begins it if any instance will do: the
+// caller that is told that it is new has to Start it or to Release it. The
+// error is an *EndedError, ErrUnknown or ErrClosed.
+func (h *Hub) Find(key Key, instance Instance) (s *Stream, isNew bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, false, ErrClosed
 	}
 	h.forget(time.Now())
-	for _, e := range h.ended {
-		if e.key == key {
-			return nil, false, e.last, ErrEnded
-		}
+	e, ended := h.endings[key]
+	switch s := h.streams[key]; {
+	case s != nil && (instance == 0 || instance == s.instance):
+		return s, false, nil
+	case ended && (instance == 0 || instance == e.instance):
+		return nil, false, &EndedError{e.instance, e.last}
+	case instance != 0:
+		return nil, false, ErrUnknown
 	}
+	return h.begin(key), true, nil
+}
+
+// begin makes a stream. The caller holds h.mu.
+func (h *Hub) begin(key Key) *Stream {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s = &Stream{
-		hub: h, key: key, context: ctx, cancel: cancel,
+	s := &Stream{
+		hub: h, key: key, instance: newInstance(), context: ctx, cancel: cancel,
 		out: newSender(Window, h.memory), in: newReceiver(Window, h.memory),
 		deliver: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 	h.streams[key] = s
-	return s, true, nil, nil
+	return s
 }
 
-// forget drops endings that are old, or too many.
+// forget drops endings that are old, or too many. The caller holds h.mu.
 func (h *Hub) forget(now time.Time) {
-	n := max(len(h.ended)-maxEnded, 0)
-	for n < len(h.ended) && now.Sub(h.ended[n].at) >= h.config.Linger {
-		n++
+	for len(h.ended) > maxEnded || len(h.ended) > 0 && now.Sub(h.endings[h.ended[0]].at) >= h.config.Linger {
+		delete(h.endings, h.ended[0])
+		h.ended = h.ended[1:]
 	}
-	h.ended = append(h.ended[:0], h.ended[n:]...)
 }
 
 // remove forgets a stream but for its last words.
 func (h *Hub) remove(s *Stream, last []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := time.Now()
 	delete(h.streams, s.key)
-	if last != nil {
-		h.ended = append(h.ended, ending{s.key, last, time.Now()})
-		h.forget(time.Now())
-	}
+	h.endings[s.key] = ending{s.instance, last, now}
+	h.ended = append(h.ended, s.key)
+	h.forget(now)
 }
 
 // Close ends all streams with ErrClosed and waits until their local ends are

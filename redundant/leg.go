@@ -21,8 +21,11 @@ const (
 	// closeTime when the Hub is closed.
 	lastTime  = 5 * time.Second
 	closeTime = time.Second / 2
-	// silence is how long a leg lives that nothing gets through.
-	silence = 20 * time.Second
+	// silence is how long a leg lives that nothing gets through. A new one is
+	// faster than the long pauses that TCP makes by then.
+	silence = 5 * time.Second
+	// idle is when a leg is probed over which nothing has come, and again.
+	idle = 10 * time.Second
 	// maxUnsent is what waits in the kernel to be sent on a leg: what another
 	// leg has carried in the meantime need not be sent, but this has to be.
 	maxUnsent = 32 << 10
@@ -60,12 +63,13 @@ type Leg struct {
 	at    uint64 // place in the stream
 	acked uint64 // what it was told that has arrived
 	fin   bool   // it was told the end
+	up    bool   // it was heard
 	err   error
 }
 
 // Join makes a connected or connecting TCP or MPTCP socket, which must not
 // block, a leg of the stream, which owns it then. It may join at any time. The
-// errors are ErrLegs and ErrEnded; the socket remains the caller's.
+// error is ErrLegs or ErrEnded; the socket remains the caller's.
 func (s *Stream) Join(fd int, o LegOptions) (*Leg, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,6 +87,7 @@ func (s *Stream) Join(fd int, o LegOptions) (*Leg, error) {
 	if l.hear != nil {
 		_ = l.file.SetReadDeadline(time.Now().Add(hearTime)) // sockets can
 	} else {
+		l.up = true
 		close(l.heard)
 	}
 	s.legs = append(s.legs, l)
@@ -105,9 +110,8 @@ func prepare(fd int) {
 	set(unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxUnsent)
 	set(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence/time.Millisecond))
 	set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(silence/time.Second/2))
-	set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(silence/time.Second/4))
-	set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 2)
+	set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(idle/time.Second))
+	set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(silence/time.Second))
 }
 
 // Heard is closed once the peer has said that the connection is a leg.
@@ -126,9 +130,10 @@ func (l *Leg) Err() error {
 // begin is called when frames are to come, after the answer.
 func (l *Leg) begin() {
 	l.hear, l.answer = nil, nil
-	close(l.heard)
+	defer close(l.heard)
 	l.stream.mu.Lock()
 	defer l.stream.mu.Unlock()
+	l.up = true
 	if !l.stream.over() { // else there is a deadline for the end
 		_ = l.file.SetReadDeadline(time.Time{})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ var errGivenUp = errors.New("given up before it began")
 type Stream struct {
 	hub      *Hub
 	key      Key
+	instance Instance
 	local    *os.File
 	aborted  func(error)
 	context  context.Context // ends with the stream
@@ -69,6 +71,12 @@ func (s *Stream) orphan() {
 // over reports whether nothing is to be carried any more. The caller holds s.mu.
 func (s *Stream) over() bool { return s.err != nil || s.ended }
 
+// ID is the name of the stream.
+func (s *Stream) ID() ID { return s.key.ID }
+
+// Instance is what this end has made of the name.
+func (s *Stream) Instance() Instance { return s.instance }
+
 // Done is closed when the stream has come to its end, one way or another.
 func (s *Stream) Done() <-chan struct{} { return s.context.Done() }
 
@@ -94,6 +102,16 @@ func (s *Stream) Release(err error) {
 
 // Abort ends the stream at both ends.
 func (s *Stream) Abort(err error) { s.end(err, true) }
+
+// AbortBare is Abort if no leg is up.
+func (s *Stream) AbortBare(err error) {
+	s.mu.Lock()
+	bare := !slices.ContainsFunc(s.legs, func(l *Leg) bool { return l.up })
+	s.mu.Unlock()
+	if bare {
+		s.Abort(err)
+	}
+}
 
 // end aborts the stream, and says so to the local end if that does not know.
 func (s *Stream) end(err error, tell bool) {

@@ -29,7 +29,7 @@ type end struct {
 // owner ends with the test, as all streams do.
 func owner(t *testing.T, h *Hub, key Key) *end {
 	t.Helper()
-	s, isNew, _, err := h.Find(key)
+	s, isNew, err := h.Find(key, 0)
 	if err != nil || !isNew {
 		t.Fatalf("find: %t, %v", isNew, err)
 	}
@@ -245,8 +245,9 @@ func converseLate(t *testing.T, a, b *end, up, down []byte) {
 
 // lateLeg has a leg of one end meet the last words of the other, if that is gone.
 func lateLeg(t *testing.T, over, other *end) {
-	_, isNew, last, err := over.hub.Find(over.stream.key)
-	if !errors.Is(err, ErrEnded) {
+	_, isNew, err := over.hub.Find(over.stream.key, 0)
+	var ended *EndedError
+	if !errors.As(err, &ended) {
 		if isNew {
 			t.Error("the stream has begun again")
 		}
@@ -256,7 +257,7 @@ func lateLeg(t *testing.T, over, other *end) {
 	if _, err := other.stream.Join(fb, LegOptions{}); err != nil {
 		unix.Close(fb)
 	}
-	_, _ = unix.Write(fa, last)
+	_, _ = unix.Write(fa, ended.Last)
 	_ = unix.Shutdown(fa, unix.SHUT_WR)
 	for b := make([]byte, 100); ; {
 		if n, err := unix.Read(fa, b); n <= 0 && err != unix.EINTR {
@@ -347,15 +348,16 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.hub.Close()
-	if _, _, _, err := a.hub.Find(a.stream.key); !errors.Is(err, ErrClosed) {
+	if _, _, err := a.hub.Find(a.stream.key, 0); !errors.Is(err, ErrClosed) {
 		t.Fatal(err)
 	}
 	for b.hub.Stats().Streams > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	_, _, last, err := b.hub.Find(b.stream.key)
-	if !errors.Is(err, ErrEnded) || !bytes.Equal(last, Header{Kind: Reset}.AppendTo(nil)) {
-		t.Fatalf("% x, %v", last, err)
+	_, _, err := b.hub.Find(b.stream.key, b.stream.Instance())
+	var ended *EndedError
+	if !errors.As(err, &ended) || ended.Instance != b.stream.Instance() || !bytes.Equal(ended.Last, Header{Kind: Reset}.AppendTo(nil)) {
+		t.Fatalf("%+v, %v", ended, err)
 	}
 }
 

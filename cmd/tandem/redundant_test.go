@@ -16,12 +16,14 @@ const (
 	redundantSize = 3_000_000 // of the file
 )
 
-// newRedundantHome runs tandem in a home as CPE, and as an aggregator that takes
-// legs.
-func newRedundantHome(t *testing.T, spec lab.HybridHomeSpec, cpe string) *home {
+// redundantAggregator takes legs.
+const redundantAggregator = aggregator + "    convert: {redundant: true}\n"
+
+// newRedundantHome runs tandem in a home.
+func newRedundantHome(t *testing.T, spec lab.HybridHomeSpec, aggregator, cpe string) *home {
 	t.Helper()
 	h := &home{HybridHome: labtest.HybridHome(t, spec)}
-	h.aggregator = runTandem(t, h.Aggregator, aggregator+"    convert: {redundant: true}\n")
+	h.aggregator = runTandem(t, h.Aggregator, aggregator)
 	h.cpe = runTandem(t, h.CPE, cpe)
 	return h
 }
@@ -31,7 +33,7 @@ func newRedundantHome(t *testing.T, spec lab.HybridHomeSpec, cpe string) *home {
 func redundantHome(t *testing.T, dsl, lte lab.LinkSpec) *home {
 	t.Helper()
 	return newHomeWith(t, lab.HybridHomeSpec{DSL: dsl, LTE: lte}, redundantSize,
-		aggregator+"    convert: {redundant: true}\n", cpe+"    convert: {redundant: true}\n")
+		redundantAggregator, cpe+"    convert: {redundant: true}\n")
 }
 
 // TestRedundantLinkCut cuts either link in the middle of a download that both

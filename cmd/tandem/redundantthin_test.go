@@ -40,7 +40,7 @@ const (
 func TestRedundantThinStream(t *testing.T) {
 	t.Parallel()
 	link := lab.LinkSpec{Emulate: true, Delay: 10 * time.Millisecond}
-	h := newRedundantHome(t, lab.HybridHomeSpec{DSL: link, LTE: link}, thinCPE)
+	h := newRedundantHome(t, lab.HybridHomeSpec{DSL: link, LTE: link}, redundantAggregator, thinCPE)
 	arrivals := make(chan thinStream, 2)
 	receive(t, h.Server, "203.0.113.80:7", arrivals)
 

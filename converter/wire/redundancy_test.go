@@ -9,9 +9,9 @@ import (
 )
 
 func FuzzParseRedundancy(f *testing.F) {
-	f.Add(Redundancy{ID: [16]byte{1, 15: 2}}.Private().Body)
+	f.Add(Redundancy{ID: [16]byte{1, 15: 2}, Instance: 3}.Private().Body)
 	f.Add([]byte{})
-	f.Add(append([]byte{2, 0}, make([]byte, 16)...))
+	f.Add(append([]byte{2, 0}, make([]byte, 24)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := ParseRedundancy(b)
 		if err != nil {
