@@ -13,7 +13,20 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// packages is a directory for what tests have built.
+var packages string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tandem-deploy-")
+	if err != nil {
+		panic(err)
+	}
+	packages = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
 
 // program is bin/tandem, which "make build" makes.
 func program(t *testing.T) string {

@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// Each child that has not ended has a goroutine that waits for it, and the
+	// race detector has them linger for a second.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
@@ -65,6 +68,10 @@ func successor(role string) error {
 	c, err := l.Accept()
 	if err != nil {
 		return err
+	}
+	if role == "parent" {
+		fmt.Fprintln(c, os.Getppid())
+		return c.Close()
 	}
 	fmt.Fprintln(c, greeting, left)
 	return c.Close()
@@ -127,6 +134,27 @@ func TestHandOver(t *testing.T) {
 	}
 	if got := read(t, l.Addr()); got != "hello <nil>\n" {
 		t.Errorf("read %q", got)
+	}
+}
+
+// TestSibling: the successor is no child of this process, which the parent of the
+// test waits for.
+func TestSibling(t *testing.T) {
+	l, fd := listener(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(roleEnv, "parent")
+	s, err := Start(context.Background(), Options{Command: []string{self}, FDs: []int{fd}, State: "hello", Sibling: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Leave(); err != nil {
+		t.Error(err)
+	}
+	if got, want := read(t, l.Addr()), fmt.Sprintln(os.Getppid()); got != want {
+		t.Errorf("the successor's parent is %q, want %q", got, want)
 	}
 }
 

@@ -52,6 +52,11 @@ type Options struct {
 	State any
 	// Drop names variables of the environment that the successor does not get.
 	Drop []string
+	// Sibling makes the successor a child of this process' parent, which has to
+	// wait for its end: systemd wants main processes to be its own. How one has
+	// ended that was not ready is not known then. An init process has no parent,
+	// and has its successors as children.
+	Sibling bool
 }
 
 // Successor is a process that has taken over.
@@ -75,7 +80,11 @@ func Start(ctx context.Context, o Options) (*Successor, error) {
 	for _, fd := range o.FDs {
 		files = append(files, uintptr(fd))
 	}
-	pid, err := syscall.ForkExec(o.Command[0], o.Command, &syscall.ProcAttr{Env: o.environ(), Files: files})
+	attributes := &syscall.ProcAttr{Env: o.environ(), Files: files}
+	if o.Sibling && os.Getpid() != 1 {
+		attributes.Sys = &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT}
+	}
+	pid, err := syscall.ForkExec(o.Command[0], o.Command, attributes)
 	unix.Close(theirs)
 	if err != nil {
 		ours.Close()
@@ -100,8 +109,8 @@ func Start(ctx context.Context, o Options) (*Successor, error) {
 		return &Successor{PID: pid, talk: ours}, nil
 	}
 	ours.Close()
-	_ = process.Kill() // it may have ended already
-	how, waitErr := process.Wait()
+	_ = process.Kill()             // it may have ended already
+	how, waitErr := process.Wait() // of no child of ours, that is an error
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", ErrFailed, context.Cause(ctx))

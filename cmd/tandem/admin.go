@@ -22,13 +22,15 @@ import (
 
 // operators is the interface that operators have to a running gateway.
 type operators struct {
-	config  config.Admin
-	socket  *admin.Socket
-	missing error // why there is none
-	remote  remote
-	server  *admin.Server
-	serving sync.WaitGroup
-	drains  chan time.Duration // orders to end, and how long connections may go on
+	config config.Admin
+	socket *admin.Socket
+	// activated: the service manager has opened the socket.
+	activated bool
+	missing   error // why there is none
+	remote    remote
+	server    *admin.Server
+	serving   sync.WaitGroup
+	drains    chan time.Duration // orders to end, and how long connections may go on
 }
 
 var errNoSocket = errors.New("admin.socket is empty")
@@ -36,7 +38,7 @@ var errNoSocket = errors.New("admin.socket is empty")
 // open opens the socket. Everything else works without.
 func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 	o.config, o.drains = c, make(chan time.Duration, 1)
-	if left == nil { // else its addresses are taken until claim
+	if !left.succeeds() { // else its addresses are taken until claim
 		o.remote.open(&c, log)
 	}
 	if c.Socket == "" {
@@ -45,6 +47,9 @@ func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 	}
 	if left != nil && left.Admin != nil && left.Admin.Path == c.Socket {
 		o.socket, o.missing = admin.Inherit(c.Socket, left.Admin.FD)
+		if o.activated = left.Admin.Activated; o.activated && o.socket != nil {
+			o.socket.Leave() // its file belongs to the service manager
+		}
 		return
 	}
 	if o.socket, o.missing = admin.Listen(admin.SocketOptions{Path: c.Socket, Group: c.Group}); o.missing != nil {

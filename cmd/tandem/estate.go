@@ -25,6 +25,8 @@ type estate struct {
 	Sockets []proxy.Socket `json:"sockets,omitempty"` // of listeners
 	Admin   *place         `json:"admin,omitempty"`
 	Scrapes []scrape       `json:"scrapes,omitempty"`
+	// fromManager: there is no predecessor, the service manager has opened these.
+	fromManager bool
 	// Table is the nftables table in use. The successor makes another one, and
 	// both intercept the same for a moment.
 	Table string `json:"table,omitempty"`
@@ -34,6 +36,8 @@ type estate struct {
 type place struct {
 	Path string `json:"path"`
 	FD   int    `json:"fd"`
+	// Activated is a socket of the service manager, which has made its file.
+	Activated bool `json:"activated,omitempty"`
 }
 
 // scrape is where metrics are scraped.
@@ -65,6 +69,9 @@ func (e *estate) descriptors(f func(int) (int, error)) error {
 	return errors.Join(errs...)
 }
 
+// succeeds reports whether there is a predecessor.
+func (e *estate) succeeds() bool { return e != nil && !e.fromManager }
+
 // inherited reads what a predecessor has left.
 func inherited(p *handover.Predecessor) (*estate, error) {
 	var e estate
@@ -84,7 +91,7 @@ func inherited(p *handover.Predecessor) (*estate, error) {
 func (g *gateway) estate() *estate {
 	e := &estate{Sockets: g.server.Sockets(), Scrapes: g.observers.scrapes}
 	if g.admin.socket != nil {
-		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket)}
+		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket), Activated: g.admin.activated}
 	}
 	if g.rules.Interceptor != nil {
 		e.Table = g.rules.table()

@@ -34,6 +34,7 @@ type gateway struct {
 	file      string // of the configuration; empty: the embedded one
 	started   time.Time
 	admin     operators
+	manager   supervision
 	observers observers
 	aaa       aaa
 	command   []string // that starts a successor
@@ -48,8 +49,8 @@ type gateway struct {
 }
 
 // startGateway brings up everything that a configuration asks for, or nothing.
-// File is where the configuration is from, and left what a predecessor leaves,
-// nil if there is none.
+// File is where the configuration is from, and left what a predecessor leaves or
+// the service manager has opened, nil if there is neither.
 func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gateway, error) {
 	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine(), file: file, started: time.Now(), command: ownCommand()}
 	for _, w := range c.Warnings {
@@ -61,7 +62,7 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	}
 	g.observers.log = connectionLog{g.log}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(wantedPrograms(c, left != nil)); g.noEBPF == nil {
+	if g.programs, g.noEBPF = bpf.Open(wantedPrograms(c, left.succeeds())); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
 	g.tuner = newTuner(g.programs, g.noEBPF, g.log)
@@ -108,7 +109,7 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 // disown has a gateway that could not be brought up leave to its predecessor
 // what that has.
 func (g *gateway) disown(left *estate) {
-	if left != nil && g.programs != nil {
+	if left.succeeds() && g.programs != nil {
 		g.programs.Leave()
 	}
 }
@@ -184,7 +185,18 @@ func (g *gateway) serve(next *setup) error {
 
 // reload reads the configuration again and returns it. On an error the one from
 // before stays in force.
-func (g *gateway) reload() (*config.Config, error) {
+func (g *gateway) reload() (c *config.Config, err error) {
+	if g.isEnding() {
+		return nil, admin.ErrDraining
+	}
+	err = g.manager.reload(g, func() error {
+		c, err = g.reloadNow()
+		return err
+	})
+	return c, err
+}
+
+func (g *gateway) reloadNow() (*config.Config, error) {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	g.mu.Lock()

@@ -30,14 +30,9 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 		return nil, err
 	}
 	l := &proxy.Listener{
-		Name:      c.Name,
-		Addresses: c.Listen,
-		Socket: mptcp.ListenOptions{
-			Mode:     c.MPTCP,
-			FastOpen: c.FastOpen,
-			Backlog:  c.Backlog,
-			Socket:   socketOptions(&c.Socket, s.ownMark),
-		},
+		Name:         c.Name,
+		Addresses:    c.Listen,
+		Socket:       listenOptions(c, s.ownMark),
 		Require:      c.MPTCP == mptcp.ModeRequire,
 		FrontEnd:     front,
 		Upstream:     s.upstreams[c.Upstream].Upstream,
@@ -56,11 +51,22 @@ func (s *setup) newListener(c *config.Listener) (*proxy.Listener, error) {
 	if c.SOCKS5 != nil {
 		l.Timeouts.Bind, l.Timeouts.Associate = c.SOCKS5.BindTimeout, c.SOCKS5.UDPIdle
 	}
-	l.Socket.Socket.Transparent = c.Type == config.ListenTProxy
-	if c.IPv6Only {
-		l.Socket.Socket.V6Only = mptcp.V6OnlyYes
-	}
 	return l, nil
+}
+
+// listenOptions are those of a listener's sockets.
+func listenOptions(c *config.Listener, ownMark uint32) mptcp.ListenOptions {
+	o := mptcp.ListenOptions{
+		Mode:     c.MPTCP,
+		FastOpen: c.FastOpen,
+		Backlog:  c.Backlog,
+		Socket:   socketOptions(&c.Socket, ownMark),
+	}
+	o.Socket.Transparent = c.Type == config.ListenTProxy
+	if c.IPv6Only {
+		o.Socket.V6Only = mptcp.V6OnlyYes
+	}
+	return o
 }
 
 // firstData is how long clients that speak no protocol with us are waited for.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/handover"
+	"github.com/tandem-gateway/tandem/systemd"
 )
 
 func runCommand() *cobra.Command {
@@ -55,10 +56,14 @@ func run(cmd *cobra.Command, file string) error {
 		return err
 	}
 	var left *estate
+	var sockets []int
 	if predecessor != nil {
-		if left, err = inherited(predecessor); err != nil {
-			return err
-		}
+		left, err = inherited(predecessor)
+	} else {
+		sockets, err = systemd.Sockets()
+	}
+	if err != nil {
+		return err
 	}
 
 	c, err := load(file)
@@ -67,6 +72,11 @@ func run(cmd *cobra.Command, file string) error {
 	}
 	logs := newLogs(os.Stderr, c.Log)
 	slog.SetDefault(logs.logger)
+	if len(sockets) > 0 {
+		if left, err = activated(sockets, c, logs.logger); err != nil {
+			return err
+		}
+	}
 	g, err := startGateway(c, file, logs, left)
 	if err != nil {
 		return err
@@ -79,7 +89,12 @@ func run(cmd *cobra.Command, file string) error {
 		}
 		g.claim()
 	}
+	g.manager.begin(g)
+	defer g.manager.end()
 	timeout := g.untilTheEnd(signals)
+	if g.succeededBy() == 0 {
+		g.manager.stopping(g)
+	}
 	ctx, end := context.WithCancel(cmd.Context())
 	defer end()
 	go func() {

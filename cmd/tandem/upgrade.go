@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/handover"
 	"github.com/tandem-gateway/tandem/proxy/tproxy"
+	"github.com/tandem-gateway/tandem/systemd"
 )
 
 // upgradePatience is how long a successor may take to serve.
@@ -75,8 +76,7 @@ func (g *gateway) upgrade() (pid int, err error) {
 	})
 	successor, err := handover.Start(ctx, handover.Options{
 		Command: g.command, FDs: fds, State: left,
-		// They name this process, and what has been used up.
-		Drop: []string{"WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"},
+		Drop: systemd.PIDVariables, Sibling: systemd.Supervised(),
 	})
 	if err != nil {
 		g.log.Error("not upgraded; this process stays in charge", "err", err)
@@ -86,6 +86,7 @@ func (g *gateway) upgrade() (pid int, err error) {
 	g.ending, g.successor = true, successor.PID
 	g.mu.Unlock()
 	g.leave()
+	g.manager.succeed(g, successor.PID) // which says nothing itself before Leave
 	if err := successor.Leave(); err != nil {
 		g.log.Error("the successor has ended", "pid", successor.PID, "err", err)
 	}
