@@ -29,7 +29,7 @@ func TestModesOfBothEnds(t *testing.T) {
 			t.Run(tt.name+" "+addr.Addr().String(), func(t *testing.T) {
 				c, s := pair(t, addr, tt.client, tt.server)
 				got, err := Dialed(c, tt.client)
-				if want := (Status{tt.clientReason == None, got.Token, tt.clientReason}); err != nil || got != want {
+				if want := (Status{MPTCP: tt.clientReason == None, Token: got.Token, Reason: tt.clientReason}); err != nil || got != want {
 					t.Errorf("client: %+v, %v; want reason %s", got, err, tt.clientReason)
 				}
 				atServer, err := Negotiated(s)

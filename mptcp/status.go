@@ -18,10 +18,10 @@ const optInfo = 1
 
 // Status is what a connection negotiated.
 type Status struct {
-	MPTCP bool
 	// Token identifies the connection on this host (RFC 8684 section 3.1),
 	// as path managers and eBPF know it. Zero without MPTCP.
 	Token uint32
+	MPTCP bool
 	// Reason is why it is not MPTCP, None if it is.
 	Reason FallbackReason
 }

@@ -26,7 +26,8 @@ func (s *session) belong(r *Request) bool {
 	if err != nil {
 		return s.nobodys(err)
 	}
-	s.account, s.user = account, account.Name
+	s.account = account
+	s.rename(naming{user: account.Name, host: s.name().host})
 	return true
 }
 

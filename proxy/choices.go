@@ -269,7 +269,7 @@ func (s *session) logChoices(level slog.Level, what string) {
 	ctx, log := context.Background(), s.worker.server.log
 	if log.Enabled(ctx, level) {
 		log.LogAttrs(ctx, level, what, slog.String("listener", s.listener.Name), slog.Any("client", s.client),
-			slog.String("user", s.user), slog.String("options", s.choices.grants.String()))
+			slog.String("user", s.name().user), slog.String("options", s.choices.grants.String()))
 	}
 }
 

@@ -55,7 +55,7 @@ func (s *session) route() {
 	switch {
 	case len(d.hops) == 0:
 		s.fail(ErrNoUpstream)
-	case s.host == "":
+	case s.name().host == "":
 		d.targets = []netip.AddrPort{s.opening.request.Target}
 		d.permitted()
 	default:
@@ -65,7 +65,7 @@ func (s *session) route() {
 
 // enter begins with the first of the hops that are left.
 func (d *dial) enter() {
-	if d.s.host != "" && len(d.targets) == 0 && !d.hops[0].Resolves() {
+	if d.s.name().host != "" && len(d.targets) == 0 && !d.hops[0].Resolves() {
 		d.resolve()
 		return
 	}
@@ -89,7 +89,7 @@ func (d *dial) resolve() {
 	s.phase = resolving
 	s.mark(resolvingBegan)
 	d.allot(1)
-	host, names := s.host, s.worker.server.names.Load()
+	host, names := s.name().host, s.worker.server.names.Load()
 	s.spawn(func(ctx context.Context, post func(func(bool))) {
 		addrs, err := names.Lookup(ctx, host)
 		post(func(wanted bool) {
@@ -191,7 +191,8 @@ func (d *dial) connected(a *attempt) {
 		d.counters.synData.Add(1)
 	}
 	if s.worker.server.local.Load() {
-		s.local, _ = mptcp.LocalAddr(server.FD) // an error is one of the connection: see there
+		local, _ := mptcp.LocalAddr(server.FD) // an error is one of the connection: see there
+		s.local = &local
 	}
 	if a.mode != mptcp.ModeOff && err == nil && !status.MPTCP {
 		d.counters.fallback[status.Reason].Add(1)

@@ -54,6 +54,10 @@ type Handshake interface {
 	Reply(dst []byte, o Outcome) []byte
 }
 
+// releaser is a Handshake that can be used for another client once it is over
+// and no goroutine waits in it.
+type releaser interface{ release() }
+
 // Step is one step of a handshake.
 type Step struct {
 	Consumed int      // bytes of the input that are dealt with

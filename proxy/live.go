@@ -167,9 +167,10 @@ func (s *Server) walk(i int, visit func(*session)) func(yield func() bool) {
 // live is the session as it is now.
 func (s *session) live(id uint64) Live {
 	w := s.worker
+	name := s.name()
 	l := Live{
 		ID: id, Phase: phaseNames[s.phase], Listener: s.listener.Name,
-		Client: s.client, User: s.user, Host: s.host, Server: s.server, Hop: s.hop,
+		Client: s.client, User: name.user, Host: name.host, Server: s.server, Hop: s.hop,
 		Start: w.began.Add(s.start), Age: w.age() - s.start, Connected: s.connected,
 	}
 	if c := s.choices; c != nil {
@@ -183,7 +184,7 @@ func (s *session) live(id uint64) Live {
 	case s.phase == relaying:
 		l.Up, l.Down = s.pair.Moved()
 		l.Up += uint64(s.early)
-		l.Relaying, l.Idle = true, w.loop.Now().Sub(s.pair.Last())
+		l.Relaying, l.Idle = true, s.pair.Idle()
 	case s.opening != nil && s.opening.association != nil:
 		n := s.opening.association.Counters()
 		l.Phase, l.Up, l.Down = "udp", n.Up.Bytes, n.Down.Bytes

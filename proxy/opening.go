@@ -197,7 +197,8 @@ func (s *session) asked(r *Request) {
 	o := s.opening
 	o.request = r
 	s.mark(requestKnown)
-	s.user, s.host, s.server, s.command = r.User, r.Host, r.Target, r.Command
+	s.rename(naming{r.User, r.Host})
+	s.server, s.command = r.Target, r.Command
 	s.ticket.Established()
 	if s.belong(r) {
 		s.proceed(r)
@@ -299,7 +300,7 @@ func (o *opening) expired() {
 	case awaiting:
 		s.route()
 	case resolving:
-		s.fail(&net.DNSError{Err: "no answer in time", Name: s.host, IsTimeout: true})
+		s.fail(&net.DNSError{Err: "no answer in time", Name: s.name().host, IsTimeout: true})
 	case dialling:
 		o.dial.timedOut()
 	case lingering:

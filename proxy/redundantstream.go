@@ -50,7 +50,7 @@ func (s *session) join() {
 		return
 	}
 	if isNew {
-		s.streams[relay.Client] = stream
+		s.carry(relay.Client, stream)
 	}
 	loop.Unregister(client)
 	answer := o.handshake.Reply(nil, Outcome{Instance: stream.Instance()})
@@ -98,7 +98,7 @@ func (s *session) attach(end int, stream *redundant.Stream) (fd int, err error) 
 	if err != nil {
 		return -1, fmt.Errorf("socket pair: %w", err)
 	}
-	s.streams[end] = stream
+	s.carry(end, stream)
 	stream.Start(pair[1], func(err error) {
 		// A loop that has ended has ended its sessions too.
 		_ = s.worker.loop.Post(func() { s.lost(end, stream, err) })
@@ -106,9 +106,25 @@ func (s *session) attach(end int, stream *redundant.Stream) (fd int, err error) 
 	return pair[0], nil
 }
 
+// carry notes that an end of the session is carried by a stream.
+func (s *session) carry(end int, stream *redundant.Stream) {
+	if s.streams == nil {
+		s.streams = new([2]*redundant.Stream)
+	}
+	s.streams[end] = stream
+}
+
+// carriedBy is the stream of an end, nil if it is a connection.
+func (s *session) carriedBy(end int) *redundant.Stream {
+	if s.streams == nil {
+		return nil
+	}
+	return s.streams[end]
+}
+
 // release says that the socket of an end is closed, if it was that of a stream.
 func (s *session) release(end int, err error) {
-	if stream := s.streams[end]; stream != nil {
+	if stream := s.carriedBy(end); stream != nil {
 		s.streams[end] = nil
 		stream.Release(err)
 	}
@@ -117,7 +133,7 @@ func (s *session) release(end int, err error) {
 // lost is called when a stream was aborted. It may have been released by then.
 func (s *session) lost(end int, stream *redundant.Stream, err error) {
 	switch {
-	case s.streams[end] != stream:
+	case s.carriedBy(end) != stream:
 	case s.phase == dialling && end == relay.Server:
 		if errors.Is(err, errUnasked) {
 			s.opening.dial.sent = 0 // the client's bytes have reached nobody

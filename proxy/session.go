@@ -39,9 +39,9 @@ type session struct {
 	worker     *worker
 	listener   *Listener
 	counters   *listenerCounters
-	opening    *opening             // nil from when the bytes are relayed
-	streams    [2]*redundant.Stream // what carries an end that is one of a socket pair
-	choices    *choices             // nil if nobody chose an option
+	opening    *opening              // nil from when the bytes are relayed
+	streams    *[2]*redundant.Stream // what carries an end that is one of a socket pair; nil if none does
+	choices    *choices              // nil if nobody chose an option
 	ticket     policy.Ticket
 	account    *subscribers.Account // nil: nobody's
 	prev, next *session
@@ -50,8 +50,10 @@ type session struct {
 	number     uint32 // among those of the worker, see Server.id
 
 	// What the record will tell.
-	client, server, local    netip.AddrPort
-	user, host, hop          string
+	client, server           netip.AddrPort
+	local                    *netip.AddrPort // nil if nobody wants to know
+	names                    *naming         // nil if there are none
+	hop                      string
 	start                    time.Duration // since the worker began
 	connected, halfClosed    time.Duration
 	moments                  [numMoments]uint32 // microseconds since the start
@@ -59,6 +61,26 @@ type session struct {
 	served                   bool
 	refused                  Reason
 	clientMPTCP, serverMPTCP mptcp.Status
+}
+
+// naming is what a client called itself and the server.
+type naming struct {
+	user, host string
+}
+
+// name returns the names, which may be empty.
+func (s *session) name() naming {
+	if s.names == nil {
+		return naming{}
+	}
+	return *s.names
+}
+
+// rename sets the names.
+func (s *session) rename(n naming) {
+	if n != s.name() {
+		s.names = &n
+	}
 }
 
 // The moments before a client is served: see Moments.
@@ -234,10 +256,11 @@ func (s *session) finished(err error, up, down uint64) {
 	s.forget(s.clientMPTCP, s.listener.ClientPaths)
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	if r := w.server.opts.Recorder; r != nil {
+		name := s.name()
 		w.record = Record{
 			Listener: s.listener.Name, Client: s.client, ClientMPTCP: s.clientMPTCP,
-			User: s.user, Host: s.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.serverMPTCP,
-			Local: s.local, Command: s.command, Served: s.served, Refused: s.refused,
+			User: name.user, Host: name.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.serverMPTCP,
+			Command: s.command, Served: s.served, Refused: s.refused,
 			Start: w.began.Add(s.start), Duration: w.age() - s.start,
 			Moments: Moments{
 				Authorising: s.moment(authorisingBegan), Requested: s.moment(requestKnown),
@@ -245,6 +268,9 @@ func (s *session) finished(err error, up, down uint64) {
 				Connected: s.connected, HalfClosed: s.halfClosed,
 			},
 			Up: up, Down: down, Err: err,
+		}
+		if s.local != nil {
+			w.record.Local = *s.local
 		}
 		if c := s.choices; c != nil {
 			s.tell()

@@ -5,6 +5,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/tandem-gateway/tandem/converter"
@@ -18,19 +19,32 @@ import (
 // SOCKS is the front end for SOCKS5 clients.
 type SOCKS struct {
 	server *socks.Server
+	free   sync.Pool // of *socksHandshake
 }
 
 // NewSOCKS returns a front end that speaks as server does.
-func NewSOCKS(server *socks.Server) *SOCKS { return &SOCKS{server} }
+func NewSOCKS(server *socks.Server) *SOCKS { return &SOCKS{server: server} }
 
 // Greet implements FrontEnd.
 func (f *SOCKS) Greet(*Client, time.Time) Handshake {
-	return &socksHandshake{machine: f.server.Handshake()}
+	h, _ := f.free.Get().(*socksHandshake)
+	if h == nil {
+		h = &socksHandshake{front: f}
+	}
+	f.server.Begin(&h.machine)
+	return h
 }
 
 type socksHandshake struct {
-	machine *socks.Handshake
+	front   *SOCKS
+	machine socks.Handshake
 	request Request
+}
+
+// release implements releaser.
+func (h *socksHandshake) release() {
+	h.request = Request{}
+	h.front.free.Put(h)
 }
 
 // Next implements Handshake.

@@ -116,6 +116,9 @@ func (w *worker) lend(s *session) *opening {
 
 // takeBack takes an opening back with all that it holds.
 func (w *worker) takeBack(o *opening) {
+	if h, ok := o.handshake.(releaser); ok && o.task == nil {
+		h.release()
+	}
 	o.stop()
 	w.loop.Disarm(&o.timer)
 	w.giveBack(o.in)

@@ -14,13 +14,13 @@ import (
 type Timer struct {
 	Func func()
 
-	when  time.Time
-	index int // position in the heap + 1; 0 = not armed
+	when  time.Duration // since the loop was made: a third of a time
+	index int           // position in the heap + 1; 0 = not armed
 }
 
 // Arm sets t to fire at when, replacing an earlier setting.
 func (l *Loop) Arm(t *Timer, when time.Time) {
-	t.when = when
+	t.when = when.Sub(l.made)
 	if t.index > 0 {
 		heap.Fix(&l.timers, t.index-1)
 		return
@@ -36,7 +36,7 @@ func (l *Loop) Disarm(t *Timer) {
 }
 
 func (l *Loop) expire() {
-	for len(l.timers) > 0 && !l.timers[0].when.After(l.now) {
+	for len(l.timers) > 0 && l.timers[0].when <= l.Age() {
 		t := heap.Pop(&l.timers).(*Timer)
 		t.Func()
 	}
@@ -45,7 +45,7 @@ func (l *Loop) expire() {
 type timerHeap []*Timer
 
 func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].when.Before(h[j].when) }
+func (h timerHeap) Less(i, j int) bool { return h[i].when < h[j].when }
 func (h timerHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i+1, j+1

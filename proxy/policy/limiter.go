@@ -75,10 +75,10 @@ func (l *Limiter) Admit(addr netip.Addr, now time.Time) (Ticket, error) {
 		return t, nil
 	}
 	key := keyOf(addr, lim)
-	t.shard = &l.shards[maphash.Comparable(l.seed, key)%shards]
+	t.shard = uint16(maphash.Comparable(l.seed, key) % shards)
 	// A duration since the epoch is taken from the monotonic clock, so that
 	// setting the machine's clock neither blocks nor opens anything.
-	index, reason, ok := t.shard.admit(key, int64(now.Sub(l.epoch)), lim)
+	index, reason, ok := l.shards[t.shard].admit(key, int64(now.Sub(l.epoch)), lim)
 	if !ok {
 		l.total.Add(-1)
 		return Ticket{}, refusals[reason]
@@ -147,19 +147,19 @@ func (l *Limiter) Stats() Stats {
 // owner and must not be copied while in use; the zero Ticket has no place.
 type Ticket struct {
 	limiter *Limiter
-	shard   *shard
-	index   int32
+	index   int32  // in a shard, or none
+	shard   uint16 // which one
 	settled bool
 }
 
 // Established says that the handshake of the connection is done: it is no
 // longer pending. Calling it again has no effect.
 func (t *Ticket) Established() {
-	if t.shard == nil || t.settled {
+	if t.limiter == nil || t.index == none || t.settled {
 		return
 	}
 	t.settled = true
-	t.shard.establish(t.index)
+	t.limiter.shards[t.shard].establish(t.index)
 }
 
 // Release gives the place back. Calling it again has no effect.
@@ -167,8 +167,8 @@ func (t *Ticket) Release() {
 	if t.limiter == nil {
 		return
 	}
-	if t.shard != nil {
-		t.shard.release(t.index, !t.settled)
+	if t.index != none {
+		t.limiter.shards[t.shard].release(t.index, !t.settled)
 	}
 	t.limiter.total.Add(-1)
 	*t = Ticket{}

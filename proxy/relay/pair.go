@@ -55,8 +55,8 @@ type Pair struct {
 	pool     *Pool
 	owner    Owner
 	timeouts *Timeouts
-	dirs     [2]direction // dirs[i] moves bytes away from Ends[i]
-	last     time.Time
+	dirs     [2]direction  // dirs[i] moves bytes away from Ends[i]
+	last     time.Duration // when bytes were moved last, as the loop's Age
 	timer    event.Timer
 	shaping  *shaping // nil: as fast as it can
 }
@@ -69,7 +69,7 @@ type Pair struct {
 // be told, before Start returns.
 func (p *Pair) Start(loop *event.Loop, pool *Pool, owner Owner, t *Timeouts, early, late []byte) {
 	p.loop, p.pool, p.owner, p.timeouts = loop, pool, owner, t
-	p.last = loop.Now()
+	p.last = loop.Age()
 	p.timer.Func = p.expired
 	for i := range p.dirs {
 		p.dirs[i].paused()
@@ -100,39 +100,38 @@ func (p *Pair) Moved() (up, down uint64) {
 	return p.dirs[Client].moved, p.dirs[Server].moved
 }
 
-// Last is when bytes were moved last, or an end of stream.
-func (p *Pair) Last() time.Time { return p.last }
+// Idle is how long ago bytes were moved last, or an end of stream.
+func (p *Pair) Idle() time.Duration { return p.loop.Age() - p.last }
 
 // Ready implements event.Handler.
 func (p *Pair) Ready(*event.Socket) {
 	if p.ended() {
 		return
 	}
-	now := p.loop.Now()
-	if now.Sub(p.last) > pause {
+	if p.Idle() > pause {
 		p.dirs[Client].paused()
 		p.dirs[Server].paused()
 	}
 	for i := range p.dirs {
 		src, dst := &p.Ends[i], &p.Ends[1-i]
 		before := p.dirs[i].moved
-		result, err := p.dirs[i].run(src, dst, p.pool, p.dirs[1-i].shut, p.budget(i, now))
+		result, err := p.dirs[i].run(src, dst, p.pool, p.dirs[1-i].shut, p.budget(i, p.loop.Now()))
 		if n := p.dirs[i].moved - before; n > 0 {
 			p.owner.Moved(i, n)
 		}
 		if p.dirs[i].active {
-			p.dirs[i].active, p.last = false, now
+			p.dirs[i].active, p.last = false, p.loop.Age()
 		}
 		switch result {
 		case yielded:
-			p.yield(i, now)
+			p.yield(i, p.loop.Now())
 			continue
 		case ended:
 			if p.dirs[1-i].shut {
 				p.finish(nil, false)
 				return
 			}
-			p.last = now
+			p.last = p.loop.Age()
 			p.owner.HalfClosed()
 			p.arm()
 		case failed:
@@ -176,14 +175,14 @@ func (p *Pair) limit() (time.Duration, error) {
 
 func (p *Pair) arm() {
 	if limit, _ := p.limit(); limit > 0 {
-		p.loop.Arm(&p.timer, p.last.Add(limit))
+		p.loop.Arm(&p.timer, p.loop.Now().Add(limit-p.Idle()))
 	}
 }
 
 // expired runs when the timer fires: activity since then only moves it on.
 func (p *Pair) expired() {
 	limit, reason := p.limit()
-	if limit == 0 || p.loop.Now().Sub(p.last) < limit {
+	if limit == 0 || p.Idle() < limit {
 		p.arm()
 		return
 	}

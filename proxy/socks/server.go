@@ -49,8 +49,13 @@ func NewServer(c *Config) *Server {
 
 // Handshake begins the handshake with a client that has just connected.
 func (s *Server) Handshake() *Handshake {
-	return &Handshake{server: s}
+	h := new(Handshake)
+	s.Begin(h)
+	return h
 }
+
+// Begin makes h, which may have been used before, what Handshake returns.
+func (s *Server) Begin(h *Handshake) { *h = Handshake{server: s} }
 
 // offers tells whether a command is one that is served.
 func (s *Server) offers(c Command) bool {
