@@ -215,6 +215,13 @@ func (s *session) settleChoices() (granted options.Set) {
 	return c.grants.ToClient()
 }
 
+// holdsBack reports whether nothing may be said to the client yet: an initial
+// window counts only for who has sent nothing.
+func (s *session) holdsBack() bool {
+	c := s.choices
+	return c != nil && c.pending > 0 && c.grants.Granted().Effective().Has(options.InitialWindow)
+}
+
 // whenApplied calls f once the Tuner has answered for all sets.
 func (s *session) whenApplied(f func()) {
 	if c := s.choices; c.pending > 0 {

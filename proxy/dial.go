@@ -42,6 +42,7 @@ type dial struct {
 	spoken       int    // how many of them are the conversation's
 	sent         int    // how many of them the kernel has taken
 	answer       []byte // of the hop, not consumed yet
+	held         bool   // the hop has answered, and what the client is told waits
 	failure      error  // what to tell the client in the end
 
 	counters *hopCounters  // of the present hop
@@ -214,7 +215,10 @@ func (d *dial) connected(a *attempt) {
 // converse says what is left of the opening and hears the answer.
 func (d *dial) converse() {
 	server := &d.s.pair.Ends[relay.Server]
-	if d.conversation == nil {
+	switch {
+	case d.held:
+		return
+	case d.conversation == nil:
 		d.done()
 		return
 	}
@@ -287,6 +291,20 @@ func (d *dial) hear() bool {
 // done hands the connection to the relay, with those bytes of the client that
 // did not go with the opening.
 func (d *dial) done() {
+	s := d.s
+	if s.holdsBack() {
+		d.held = true
+		s.whenApplied(func() {
+			if s.phase == dialling { // else it has come to its end meanwhile
+				d.finish()
+			}
+		})
+		return
+	}
+	d.finish()
+}
+
+func (d *dial) finish() {
 	s := d.s
 	early := s.opening.in
 	if len(d.opening) > d.spoken {

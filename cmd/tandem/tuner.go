@@ -30,7 +30,8 @@ type tuner struct {
 	dropped uint64        // what there was no room for
 	more    chan struct{} // has room for one
 	ended   chan struct{}
-	running sync.WaitGroup
+	working sync.WaitGroup
+	hearing sync.WaitGroup
 }
 
 var (
@@ -71,16 +72,17 @@ func (t *tuner) start(s *proxy.Server) {
 	if t.steering == nil {
 		return
 	}
-	t.running.Go(t.work)
-	t.running.Go(t.listen)
+	t.working.Go(t.work)
+	t.hearing.Go(t.listen)
 }
 
-// stop ends the work, with closing the programs in between: that ends what is
-// being read from them.
+// stop ends the work, then closes the programs, which ends what is read from
+// them.
 func (t *tuner) stop(closePrograms func()) {
 	close(t.ended)
+	t.working.Wait()
 	closePrograms()
-	t.running.Wait()
+	t.hearing.Wait()
 }
 
 // maxSpare bounds what peers may have wait.

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/apps"
+	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+// granting serves both protocols to clients that may ask for options.
+const granting = `
+listeners:
+  - name: phones
+    type: socks5
+    listen: ["192.0.2.1:1080"]
+    allow-from: [198.51.100.0/24]
+    options: ` + askable + `
+  - name: homes
+    type: convert
+    listen: ["192.0.2.1:8803"]
+    allow-from: [198.51.100.0/24]
+    options: ` + askable + `
+`
+
+// askable lets clients ask for anything but one, up to something.
+const askable = "{accept: [socks, convert, tcp-option], trusted: [198.51.100.0/24], caps: {subflow-rate-limit: 30Mbit, inactivity-timeout: 1h}, forbid: [delayed-ack]}"
+
+// chooser is an aggregator whose operator is the test, with a phone and a web
+// server.
+type chooser struct {
+	t *testing.T
+	*lab.TwoPath
+	web        *apps.Nginx
+	addr       netip.AddrPort
+	aggregator *apps.Tandem
+	operator   *admin.Client
+	socket     string
+}
+
+func newChooser(t *testing.T, spec lab.TwoPathSpec, config string, size int64) *chooser {
+	t.Helper()
+	c := &chooser{t: t, TwoPath: labtest.TwoPath(t, spec)}
+	c.addr = netip.AddrPortFrom(c.ServerAddr.V4, 80)
+	c.web = labtest.Nginx(t, c.Server, size, c.addr)
+	c.aggregator, c.operator, c.socket = c.tandem(c.Aggregator, config)
+	return c
+}
+
+// tandem runs one on a host, with a socket for its operator.
+func (c *chooser) tandem(h *lab.Host, config string) (*apps.Tandem, *admin.Client, string) {
+	c.t.Helper()
+	dir, err := os.MkdirTemp("", "tandem-") // short, as paths of sockets have to be
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "s")
+	tandem := runTandem(c.t, h, "admin: {socket: "+socket+"}\n"+config)
+	client := admin.NewClient(socket)
+	c.t.Cleanup(client.Close)
+	return tandem, client, socket
+}
+
+func (c *chooser) links() []*lab.Link { return []*lab.Link{c.WiFi.Link, c.Cell.Link} }
+
+// download runs curl on the phone until it has the file or end is called, and
+// sends how it went.
+func (c *chooser) download(args ...string) (done <-chan apps.CurlResult, end func()) {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(c.t.Context())
+	results := make(chan apps.CurlResult, 1)
+	go func() {
+		r, err := apps.Curl(ctx, c.Client, append(args, "--max-time", "60", c.web.URL(c.addr))...)
+		if err != nil && ctx.Err() == nil {
+			c.t.Error(err)
+		}
+		results <- r
+	}()
+	return results, cancel
+}
+
+// await waits until the one connection that a tandem relays meets a condition.
+func (c *chooser) await(operator *admin.Client, what string, met func(*admin.Connection) bool) *admin.Connection {
+	c.t.Helper()
+	var found *admin.Connection
+	labtest.Await(c.t, 3*patience, what, func() bool {
+		_, err := operator.Connections(c.t.Context(), admin.Filter{}, func(one *admin.Connection) error {
+			if one.Phase == "relaying" && met(one) {
+				found = one
+			}
+			return nil
+		})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return found != nil
+	})
+	return found
+}
+
+// cellShare is what the second path has carried to the phone since an earlier
+// reading, of all.
+func (c *chooser) cellShare(before []uint64) float64 {
+	c.t.Helper()
+	now := counters(c.t, c.links()...)
+	wifi, cell := float64(now[0]-before[0]), float64(now[1]-before[1])
+	return cell / (wifi + cell)
+}
+
+// awaitDown waits until both paths together have carried so many bytes to the
+// phone.
+func (c *chooser) awaitDown(before []uint64, n uint64) {
+	c.t.Helper()
+	labtest.Await(c.t, 3*patience, fmt.Sprintf("%d bytes to the phone", n), func() bool {
+		now := counters(c.t, c.links()...)
+		return now[0]-before[0]+now[1]-before[1] >= n
+	})
+}
+
+// sockets is what ss tells of the TCP sockets of a host.
+func (c *chooser) sockets(h *lab.Host) string {
+	c.t.Helper()
+	p := h.Command(c.t.Context(), "ss", "-Htin")
+	var out strings.Builder
+	p.Stdout = &out
+	if err := p.Run(); err != nil {
+		c.t.Skip(err)
+	}
+	return out.String()
+}
+
+// needSteering skips where the kernel cannot be told which paths to use.
+func (c *chooser) needSteering() {
+	c.t.Helper()
+	s, err := c.operator.Status(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if !s.Kernel.EBPF.OK || countLogged(c.aggregator, "steered") > 0 {
+		c.t.Skip("needs eBPF and Linux 6.13: " + s.Kernel.EBPF.Detail)
+	}
+}
+
+// asker is a phone whose tandem asks for options: one listener and upstream each.
+func asker(upstreams ...string) string {
+	listeners, ways := "listeners:\n", "upstreams:\n"
+	for i, u := range upstreams {
+		listeners += fmt.Sprintf("  - {name: l%d, type: socks5, listen: [\"127.0.0.1:%d\"], upstream: u%d}\n", i, 1081+i, i)
+		ways += fmt.Sprintf("  - {name: u%d, when-down: refuse, %s}\n", i, u)
+	}
+	return listeners + ways
+}
+
+func bySOCKS(options string) string {
+	return `type: socks5, servers: ["192.0.2.1:1080"], ask: {options: {` + options + `}}`
+}
+
+func byConvert(options string) string {
+	return `type: convert, servers: ["192.0.2.1:8803"], ask: {options: {` + options + `}}`
+}
+
+func byTCPOption(options string) string {
+	return `type: convert, servers: ["192.0.2.1:8803"], ask: {by: tcp-option, options: {` + options + `}}`
+}
+
+// TestPhoneAsksForOptions has tandem on a phone ask in all ways, and looks at
+// which links carry a download then.
+func TestPhoneAsksForOptions(t *testing.T) {
+	t.Parallel()
+	const size = 4_000_000
+	c := newChooser(t, equalLinks, granting, size)
+	c.needSteering()
+	tests := []struct {
+		name, upstream string
+		by             string
+		granted        string // option=value of the one that is asked for
+		least, most    float64
+	}{
+		{"nothing", `type: socks5, servers: ["192.0.2.1:1080"]`, "", "", 0.3, 0.7},
+		{"primary", bySOCKS("scheduler: primary"), "socks", "scheduler=primary", 0, 0.2},
+		{"weighted", byConvert(`scheduler: "weighted:80,20"`), "convert", "scheduler=weighted:80,20", 0.08, 0.35},
+		{"rate limit", bySOCKS(`subflow-rate-limit: "2:2Mbit"`), "socks", "subflow-rate-limit=2:2Mbit", 0.01, 0.25},
+		{"delay threshold", byConvert("delay-threshold: 10s"), "convert", "delay-threshold=10s", 0, 0.2},
+		{"primary by TCP option", byTCPOption("scheduler: primary"), "tcp-option", "scheduler=primary", 0, 0.2},
+	}
+	var upstreams []string
+	for _, tt := range tests {
+		upstreams = append(upstreams, tt.upstream)
+	}
+	_, phone, _ := c.tandem(c.Client, asker(upstreams...))
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := counters(t, c.links()...)
+			done, _ := c.download("--proxy", fmt.Sprintf("socks5h://127.0.0.1:%d", 1081+i))
+			if tt.granted != "" {
+				name, value, _ := strings.Cut(tt.granted, "=")
+				c.await(c.operator, "the aggregator to grant "+tt.granted, func(one *admin.Connection) bool {
+					o := one.Options.Of(name)
+					return o != nil && o.Value == value && o.Asked == value && o.By == tt.by && o.Why == "as asked"
+				})
+				asked := c.await(phone, "the phone to know", func(one *admin.Connection) bool {
+					h := one.AskedOfHop
+					return h != nil && h.By == tt.by && h.Asked[name] == value && (h.Granted[name] == value || tt.by == "socks")
+				})
+				if tt.by == "socks" && asked.AskedOfHop.Answered {
+					t.Error("a SOCKS5 server has answered")
+				}
+			}
+			if tt.by == "tcp-option" {
+				before = counters(t, c.links()...) // it came while the download went on
+			}
+			checkFetched(t, c.web, <-done)
+			if share := c.cellShare(before); share < tt.least || share > tt.most {
+				t.Errorf("the second path carried %.1f %%, want %.0f to %.0f", 100*share, 100*tt.least, 100*tt.most)
+			}
+		})
+	}
+}
+
+// TestOptionsOfSockets asks for several options at once and looks at sockets and
+// at the wire.
+func TestOptionsOfSockets(t *testing.T) {
+	t.Parallel()
+	c := newChooser(t, equalLinks, granting, 12_000_000)
+	c.needSteering()
+	_, phone, _ := c.tandem(c.Client, asker(byConvert("congestion-control: reno, user-timeout: 77s, initial-window: 20, delayed-ack: 25%, inactivity-timeout: 2h")))
+	packets := labtest.Capture(t, c.Client, "wifi", "tcp and src 192.0.2.1")
+	done, end := c.download("--proxy", "socks5h://127.0.0.1:1081")
+	one := c.await(c.operator, "the options", func(one *admin.Connection) bool { return one.Options != nil })
+	for _, want := range []admin.ConnectionOption{
+		{Option: "congestion-control", Value: "reno", Asked: "reno", By: "convert", Why: "as asked"},
+		{Option: "user-timeout", Value: "1m17s", Asked: "1m17s", By: "convert", Why: "as asked"},
+		{Option: "initial-window", Value: "20", Asked: "20", By: "convert", Why: "as asked"},
+		{Option: "inactivity-timeout", Value: "1h", Asked: "2h", By: "convert", Why: "capped", Detail: "at most 1h"},
+		{Option: "delayed-ack", Value: "default", Asked: "25%", By: "kernel", Why: "forbidden", Detail: "forbidden by the operator"},
+	} {
+		if got := one.Options.Of(want.Option); got == nil || *got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	asked := c.await(phone, "the answer", func(one *admin.Connection) bool { return one.AskedOfHop != nil && one.AskedOfHop.Answered }).AskedOfHop
+	if asked.Granted["inactivity-timeout"] != "1h" || asked.Granted["delayed-ack"] != "" || len(asked.Granted) != 4 {
+		t.Errorf("the phone knows of %v", asked.Granted)
+	}
+	labtest.Await(t, patience, "reno on the sockets of the aggregator", func() bool { return strings.Contains(c.sockets(c.Aggregator), " reno.") })
+	end()
+	<-done
+	segments, err := packets.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const userTimeout = 28 // RFC 5482
+	if !slices.ContainsFunc(segments, func(s pcap.Segment) bool {
+		value, ok := s.Option(userTimeout)
+		return ok && slices.Equal(value, []byte{0, 77})
+	}) {
+		t.Error("the aggregator has not told its user timeout")
+	}
+	awaitLog(t, c.aggregator, "options of a connection", "level=INFO", "capped")
+	if n := countLogged(c.aggregator, "options of a connection"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+// TestCurlAsksForOptions asks behind the user name, as any SOCKS5 client can, at
+// listeners that honour that and at others.
+func TestCurlAsksForOptions(t *testing.T) {
+	t.Parallel()
+	c := newChooser(t, lab.TwoPathSpec{}, `
+listeners:
+  - {name: all, type: socks5, listen: ["192.0.2.1:1080"], allow-from: [198.51.100.0/24], options: {accept: [socks], caps: {inactivity-timeout: 10m}, forbid: [user-timeout], defaults: {inactivity-timeout: 3m}}}
+  - {name: nobody, type: socks5, listen: ["192.0.2.1:1081"], allow-from: [198.51.100.0/24], options: {accept: [convert], defaults: {inactivity-timeout: 3m}}}
+  - {name: others, type: socks5, listen: ["192.0.2.1:1082"], allow-from: [198.51.100.0/24], options: {accept: [socks], from: [203.0.113.0/24]}}
+`, 20_000_000)
+	for _, tt := range []struct {
+		name, port, user string
+		want             []admin.ConnectionOption
+		mistakes         int
+	}{
+		{"capped and forbidden", "1080", ";inactivity-timeout=8760h;user-timeout=1m;inactivity-timeout=20m;speed=9", []admin.ConnectionOption{
+			{Option: "inactivity-timeout", Value: "10m", Asked: "20m", By: "socks", Why: "capped", Detail: "at most 10m"},
+			{Option: "user-timeout", Value: "default", Asked: "1m", By: "kernel", Why: "forbidden", Detail: "forbidden by the operator"},
+		}, 2},
+		{"not trusted", "1080", ";initial-window=10000", []admin.ConnectionOption{
+			{Option: "inactivity-timeout", Value: "3m", By: "listener", Why: "default"},
+			{Option: "initial-window", Value: "default", Asked: "10000", By: "kernel", Why: "untrusted", Detail: "the client's address is not trusted with it"},
+		}, 0},
+		{"another way", "1081", ";inactivity-timeout=1m", []admin.ConnectionOption{
+			{Option: "inactivity-timeout", Value: "3m", By: "listener", Why: "default"},
+		}, 0},
+		{"from elsewhere", "1082", ";inactivity-timeout=1m", []admin.ConnectionOption{
+			{Option: "inactivity-timeout", Value: "default", Asked: "1m", By: "kernel", Why: "forbidden", Detail: "the client's address may not ask for options"},
+		}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// A client that takes its time, so that there is some to look at it.
+			done, end := c.download("--limit-rate", "1M", "--proxy", "socks5h://192.0.2.1:"+tt.port, "--proxy-user", tt.user+":-")
+			one := c.await(c.operator, "the options", func(one *admin.Connection) bool { return one.Options != nil })
+			end()
+			<-done
+			if !slices.Equal(one.Options.Options, tt.want) || len(one.Options.Mistakes) != tt.mistakes {
+				t.Errorf("got %+v\nwant %+v and %d mistakes", one.Options, tt.want, tt.mistakes)
+			}
+			labtest.Await(t, patience, "the end", func() bool {
+				s, err := c.operator.Status(t.Context())
+				return err == nil && s.Connections.Active == 0
+			})
+		})
+	}
+
+	// What new connections have changes with the configuration; those that are
+	// there keep what they have.
+	done, end := c.download("--limit-rate", "1M", "--proxy", "socks5h://192.0.2.1:1081")
+	old := c.await(c.operator, "the old default", func(one *admin.Connection) bool { return one.Options != nil })
+	text, err := os.ReadFile(c.aggregator.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.aggregator.Write(strings.ReplaceAll(string(text), "inactivity-timeout: 3m", "inactivity-timeout: 4m")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.aggregator.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitLog(t, c.aggregator, "configuration reloaded")
+	doneToo, endToo := c.download("--limit-rate", "1M", "--proxy", "socks5h://192.0.2.1:1081")
+	c.await(c.operator, "the new default", func(one *admin.Connection) bool {
+		o := one.Options.Of("inactivity-timeout")
+		return o != nil && one.ID != old.ID && o.Value == "4m" && o.By == "listener"
+	})
+	c.await(c.operator, "the old connection as it was", func(one *admin.Connection) bool {
+		o := one.Options.Of("inactivity-timeout")
+		return o != nil && one.ID == old.ID && o.Value == "3m"
+	})
+	end()
+	endToo()
+	<-done
+	<-doneToo
+}
+
+// TestOperatorChoosesLive has tandem set lead a download away from one path and
+// back.
+func TestOperatorChoosesLive(t *testing.T) {
+	t.Parallel()
+	c := newChooser(t, equalLinks, granting, 60_000_000)
+	c.needSteering()
+	c.tandem(c.Client, asker(`type: convert, servers: ["192.0.2.1:8803"]`))
+	done, end := c.download("--proxy", "socks5h://127.0.0.1:1081")
+	before := counters(t, c.links()...)
+	c.awaitDown(before, 2_000_000)
+	one := c.await(c.operator, "the connection", func(one *admin.Connection) bool { return one.Client.MPTCP })
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &local{t: t, program: []string{program}, socket: c.socket}
+	set := func(args ...string) string {
+		return l.must(append([]string{"set", one.Client.Token.String()}, args...)...)
+	}
+	share := func() float64 {
+		// What was on its way to the path before is not looked at.
+		before := counters(t, c.links()...)
+		c.awaitDown(before, 1_000_000)
+		before = counters(t, c.links()...)
+		c.awaitDown(before, 2_000_000)
+		return c.cellShare(before)
+	}
+	if out := set("scheduler=primary", "user-timeout=1h"); !strings.Contains(out, "operator  as asked") {
+		t.Errorf("tandem set prints\n%s", out)
+	}
+	if got := share(); got > 0.2 {
+		t.Errorf("primary: the second path carried %.1f %%", 100*got)
+	}
+	set("scheduler=default", "subflow-rate-limit=2:2Mbit")
+	if got := share(); got < 0.01 || got > 0.25 {
+		t.Errorf("2 Mbit/s: the second path carried %.1f %%", 100*got)
+	}
+	if out := set(); !strings.Contains(out, "2:2Mbit") || !strings.Contains(out, "user-timeout") {
+		t.Errorf("tandem set prints\n%s", out)
+	}
+	if out := l.must("connections"); !strings.Contains(out, "scheduler=default, subflow-rate-limit=2:2Mbit, user-timeout=1h") {
+		t.Errorf("tandem connections prints\n%s", out)
+	}
+	if out := set("--clear", "all"); out != "nobody has chosen an option\n" {
+		t.Errorf("tandem set prints\n%s", out)
+	}
+	if got := share(); got < 0.25 {
+		t.Errorf("taken back: the second path carried %.1f %%", 100*got)
+	}
+	if out, said, err := l.run("set", one.Client.Token.String(), "scheduler=redundant"); err == nil || !strings.Contains(out, "unsupported: ") || !strings.Contains(said, "convert.redundant") {
+		t.Errorf("redundant, which takes an upstream of its own: %v\n%s%s", err, out, said)
+	}
+	end()
+	<-done
+}
