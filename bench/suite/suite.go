@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/tandem-gateway/tandem/bench/applications"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/options"
 	"github.com/tandem-gateway/tandem/bench/paths"
@@ -18,6 +19,7 @@ func Experiments() []experiment.Experiment {
 	return slices.Concat(
 		paths.Experiments,
 		options.Experiments,
+		applications.Experiments,
 	)
 }
 

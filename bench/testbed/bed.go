@@ -99,6 +99,9 @@ func (b *Bed) setUp(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := b.installMeter(ctx); err != nil {
+		return err
+	}
 	// Paths of sockets have to be short.
 	if b.dir, err = os.MkdirTemp("", "tandem-"); err != nil {
 		return err

@@ -11,73 +11,127 @@ import (
 // configs of both Tandems. Checks of the aggregator would be traffic on the
 // links that are measured.
 var configs = template.Must(template.New("").Parse(`
+{{- define "converter"}}
+    type: convert
+    allow-from: [198.51.100.0/24, "2001:db8::/32"]
+{{- end}}
+
 {{- define "aggregator" -}}
 log: {level: warn}
 admin: {socket: "{{.Socket}}"}
 drain-timeout: 0s
 listeners:
-  - name: converter
-    type: convert
-    listen: [{{.ConverterListens}}]
-    allow-from: [198.51.100.0/24, "2001:db8::/32"]
+  - name: forwarded
+    listen: [{{.Forwarded.Listens}}]
+    {{- template "converter"}}
+  - name: transparent
+    listen: [{{.Transparent.Listens}}]
+    {{- template "converter"}}
+  - name: redundant
+    listen: [{{.Redundant.Listens}}]
+    {{- template "converter"}}
     convert: {redundant: true}
-{{- if .EBPF}}
+{{- if .Steered}}
   - name: following
-    type: convert
-    listen: [{{.FollowingListens}}]
-    allow-from: [198.51.100.0/24, "2001:db8::/32"]
+    listen: [{{.Following.Listens}}]
+    {{- template "converter"}}
     options: {defaults: {scheduler: server}}
 {{- end}}
   - name: phones
     type: socks5
-    listen: [{{.SOCKSListens}}]
+    listen: [{{.SOCKS.Listens}}]
     allow-from: [198.51.100.0/24, "2001:db8::/32", 192.168.1.0/24]
 {{end -}}
+
+{{- define "front"}}
+    type: forward
+    mptcp: "off"
+    allow-from: [127.0.0.0/8, 192.168.1.0/24]
+    forward: {target: "{{.Server}}"}
+{{- end}}
+{{- define "hag"}}
+    type: convert
+    when-down: refuse
+    health: {interval: 1h}
+{{- end}}
+
 {{- define "edge" -}}
 log: {level: warn}
 admin: {socket: "{{.Socket}}"}
 drain-timeout: 0s
 listeners:
-  - {name: forward, type: forward, listen: ["{{.Forward}}"], mptcp: "off", upstream: hag, allow-from: [127.0.0.0/8, 192.168.1.0/24], forward: {target: "{{.Server}}"}}
-  - {name: redundant, type: forward, listen: ["{{.Redundant}}"], mptcp: "off", upstream: legs, allow-from: [127.0.0.0/8, 192.168.1.0/24], forward: {target: "{{.Server}}"}}
-{{- if .EBPF}}
-  - {name: following, type: forward, listen: ["{{.FollowingEntry}}"], mptcp: "off", upstream: following, allow-from: [127.0.0.0/8, 192.168.1.0/24], forward: {target: "{{.Server}}"}}
+  - name: forward
+    listen: ["{{.ForwardEntry}}"]
+    upstream: forwarded
+    {{- template "front" .}}
+  - name: redundant
+    listen: ["{{.RedundantEntry}}"]
+    upstream: redundant
+    {{- template "front" .}}
+{{- if .Steered}}
+  - name: following
+    listen: ["{{.FollowingEntry}}"]
+    upstream: following
+    {{- template "front" .}}
 {{- end}}
+  - name: intercepted
+    listen: ["{{.Intercept}}"]
+    upstream: transparent
 {{- if .Behind}}
-  - {name: lan, type: tproxy, listen: ["{{.Intercept}}"], upstream: hag, tproxy: {interfaces: [lan], ports: [{{.Intercepted}}]}}
+    type: tproxy
+    tproxy: {interfaces: [lan], ports: [{{.Intercepted}}]}
 {{- else}}
-  - {name: own, type: redirect, listen: ["{{.Intercept}}"], upstream: hag, redirect: {ports: [{{.Intercepted}}]}}
+    type: redirect
+    redirect: {ports: [{{.Intercepted}}]}
 {{- end}}
 upstreams:
-  - {name: hag, type: convert, servers: ["{{.Converter}}"], when-down: refuse, health: {interval: 1h}}
-{{- if .EBPF}}
-  - {name: following, type: convert, servers: ["{{.Following}}"], when-down: refuse, health: {interval: 1h}}
+  - name: forwarded
+    servers: ["{{.Forwarded.To}}"]
+    {{- template "hag"}}
+  - name: transparent
+    servers: ["{{.Transparent.To}}"]
+    {{- template "hag"}}
+  - name: redundant
+    servers: ["{{.Redundant.To}}"]
+    convert: {redundant: true, redundant-paths: [{{.Access}}]}
+    {{- template "hag"}}
+{{- if .Steered}}
+  - name: following
+    servers: ["{{.Following.To}}"]
+    {{- template "hag"}}
 {{- end}}
-  - {name: legs, type: convert, servers: ["{{.Converter}}"], when-down: refuse, health: {interval: 1h}, convert: {redundant: true, redundant-paths: [{{.Access}}]}}
 {{end -}}
 `))
 
-// placement is what the templates are filled with.
-type placement struct {
-	Socket                                           string
-	EBPF, Behind                                     bool
-	ConverterListens, FollowingListens, SOCKSListens string
-	Converter, Following                             netip.AddrPort
-	Forward, Redundant, FollowingEntry               netip.AddrPort
-	Server, Intercept                                netip.AddrPort
-	Intercepted                                      int
-	Access                                           string
+// service of the aggregator.
+type service struct {
+	To      netip.AddrPort // where it is asked
+	Listens string         // all addresses that it listens on
 }
 
-func (s site) config(name, socket string, ebpf bool) (string, error) {
+// placement is what the templates are filled with.
+type placement struct {
+	Socket                                                  string
+	Steered, Behind                                         bool
+	Forwarded, Transparent, Redundant, Following, SOCKS     service
+	ForwardEntry, RedundantEntry, FollowingEntry, Intercept netip.AddrPort
+	Server                                                  netip.AddrPort
+	Intercepted                                             int
+	Access                                                  string
+}
+
+func (s site) service(port uint16) service {
+	return service{s.aggregator(port), aggregatorListens(port)}
+}
+
+func (s site) config(name, socket string, steered bool) (string, error) {
 	var text strings.Builder
 	err := configs.ExecuteTemplate(&text, name, placement{
-		Socket: socket, EBPF: ebpf, Behind: s.behind(),
-		ConverterListens: aggregatorListens(portConverter), FollowingListens: aggregatorListens(portFollowing),
-		SOCKSListens: aggregatorListens(portSOCKS),
-		Converter:    s.aggregator(portConverter), Following: s.aggregator(portFollowing),
-		Forward: s.entry(portForward), Redundant: s.entry(portRedundant), FollowingEntry: s.entry(portServer),
-		Server: server(portTCP), Intercept: netip.AddrPortFrom(loopback, portIntercept),
+		Socket: socket, Steered: steered, Behind: s.behind(),
+		Forwarded: s.service(portForwarded), Transparent: s.service(portTransparent),
+		Redundant: s.service(portRedundant), Following: s.service(portFollowing), SOCKS: s.service(portSOCKS),
+		ForwardEntry: s.entry(entryForward), RedundantEntry: s.entry(entryRedundant), FollowingEntry: s.entry(entryFollowing),
+		Intercept: netip.AddrPortFrom(loopback, portIntercept), Server: server(portTCP),
 		Intercepted: portIntercepted, Access: strings.Join(s.access, ", "),
 	})
 	return text.String(), err

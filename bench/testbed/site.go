@@ -58,19 +58,23 @@ var (
 	loopback     = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 )
 
-// Ports.
+// Ports. Each way has a port of its own on the access links, by which bytes on
+// them are told apart.
 const (
 	portTCP         = 9000 // of the server
 	portMPTCP       = 9001
 	portIntercepted = 9002 // which the edge takes from those who ask the server for it
-	portConverter   = 8803
-	portFollowing   = 8804 // converter with the scheduler server
-	portSOCKS       = 1080
-	portForward     = 8000 // at the edge
-	portRedundant   = 8001
-	portServer      = 8002
-	portIntercept   = 8805
-	portPeers       = 7000 // the first of them, at the aggregator
+	portSOCKS       = 1080 // of the aggregator
+	portForwarded   = 8803 // converters
+	portTransparent = 8804
+	portRedundant   = 8805
+	portFollowing   = 8806 // with the scheduler server
+	portPeers       = 7000 // the first of them
+	mostPeers       = 16
+	portIntercept   = 8000 // of the edge
+	entryForward    = 8001
+	entryRedundant  = 8002
+	entryFollowing  = 8003
 )
 
 // entry is where clients find the edge's listeners.

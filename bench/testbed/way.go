@@ -29,6 +29,9 @@ type Way struct {
 	// Multipath tells whether it may use all access links.
 	Multipath bool
 	Dial      workload.Dialer
+
+	link string // the only access link, if there is one
+	port uint16 // on the access links
 }
 
 // Names of the ways that Tandem takes.
@@ -62,7 +65,10 @@ func (b *Bed) Single() []Way {
 			continue // of the other family than the server's address
 		}
 		o := mptcp.ConnectOptions{Mode: mptcp.ModeOff, Local: netip.AddrPortFrom(local, 0)}
-		ways = append(ways, Way{Name: TCP + " " + name, About: "plain TCP over " + name + " alone", Dial: dialer(b.Edge, server(portTCP), o)})
+		ways = append(ways, Way{
+			Name: TCP + " " + name, About: "plain TCP over " + name + " alone",
+			Dial: dialer(b.Edge, server(portTCP), o), link: name, port: portTCP,
+		})
 	}
 	return ways
 }
@@ -74,26 +80,31 @@ func (b *Bed) alone() bool { return !b.site.behind() && !b.site.families }
 func (b *Bed) Plain() Way {
 	return Way{
 		Name: MPTCP, About: "MPTCP from the client to a server that speaks it, without a relay", Multipath: b.alone(),
-		Dial: dialer(b.Client, server(portMPTCP), mptcp.ConnectOptions{Mode: mptcp.ModeRequire}),
+		Dial: dialer(b.Client, server(portMPTCP), mptcp.ConnectOptions{Mode: mptcp.ModeRequire}), port: portMPTCP,
 	}
 }
 
 // Tandem are the modes of Tandem.
 func (b *Bed) Tandem() []Way {
 	tcp := mptcp.ConnectOptions{Mode: mptcp.ModeOff}
-	ways := []Way{
-		{SOCKS5, "the client speaks SOCKS5 over MPTCP with the aggregator", !b.site.behind(),
-			socksDialer(b.Client, b.site.aggregator(portSOCKS), true)},
-		{Transparent, "the edge intercepts plain TCP, and asks the aggregator with 0-RTT Convert over MPTCP", true,
-			dialer(b.Client, server(portIntercepted), tcp)},
-		{Forward, "the client connects to a port of the edge, which asks the aggregator with 0-RTT Convert over MPTCP", true,
-			dialer(b.Client, b.site.entry(portForward), tcp)},
-		{Redundant, "as forward, with every byte on all links", !b.site.families,
-			dialer(b.Client, b.site.entry(portRedundant), tcp)},
-	}
+	ways := []Way{{
+		Name: SOCKS5, About: "the client speaks SOCKS5 over MPTCP with the aggregator", Multipath: !b.site.behind(),
+		Dial: socksDialer(b.Client, b.site.aggregator(portSOCKS), true), port: portSOCKS,
+	}, {
+		Name: Transparent, About: "the edge intercepts plain TCP, and asks the aggregator with 0-RTT Convert over MPTCP", Multipath: true,
+		Dial: dialer(b.Client, server(portIntercepted), tcp), port: portTransparent,
+	}, {
+		Name: Forward, About: "the client connects to a port of the edge, which asks the aggregator with 0-RTT Convert over MPTCP", Multipath: true,
+		Dial: dialer(b.Client, b.site.entry(entryForward), tcp), port: portForwarded,
+	}, {
+		Name: Redundant, About: "as forward, with every byte on all links", Multipath: !b.site.families,
+		Dial: dialer(b.Client, b.site.entry(entryRedundant), tcp), port: portRedundant,
+	}}
 	if b.spec.Steered {
-		ways = append(ways, Way{Following, "as forward, with the aggregator sending on the link that the client sent on last", true,
-			dialer(b.Client, b.site.entry(portServer), tcp)})
+		ways = append(ways, Way{
+			Name: Following, About: "as forward, with the aggregator sending on the link that the client sent on last", Multipath: true,
+			Dial: dialer(b.Client, b.site.entry(entryFollowing), tcp), port: portFollowing,
+		})
 	}
 	return ways
 }
@@ -135,17 +146,21 @@ func (b *Bed) Peers() []peers.Peer {
 // MPTCP. It ends with the bed. Errors wrap [peers.ErrMissing] where something
 // is not installed.
 func (b *Bed) Start(ctx context.Context, p peers.Peer) (Way, *peers.Instance, error) {
+	if b.peers == mostPeers {
+		return Way{}, nil, errors.New("too many relays")
+	}
+	port := portPeers + uint16(b.peers)
 	dir := filepath.Join(b.dir, "peer"+strconv.Itoa(b.peers))
+	b.peers++
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return Way{}, nil, err
 	}
-	addr := netip.AddrPortFrom(aggregatorV4, portPeers+uint16(b.peers))
-	b.peers++
+	addr := netip.AddrPortFrom(aggregatorV4, port)
 	i, err := p.Start(ctx, b.Aggregator, peers.Setup{Listen: addr, Target: server(portTCP), MPTCP: true, Dir: dir})
 	if err != nil {
 		return Way{}, nil, err
 	}
-	w := Way{Name: p.Name, About: p.About, Multipath: b.alone()}
+	w := Way{Name: p.Name, About: p.About, Multipath: b.alone(), port: port}
 	if p.Front == peers.SOCKS5 {
 		w.Dial = socksDialer(b.Client, addr, false)
 	} else {

@@ -49,7 +49,7 @@ func (w Browse) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	if w.Patience == 0 {
 		w.Patience = Patience
 	}
-	r := newResult()
+	r := NewResult()
 	start := time.Now()
 	for _, p := range w.Pages {
 		if err := p.check(); err != nil {

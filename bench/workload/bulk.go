@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Bulk are transfers that begin together. Latency is from the beginning to the
-// last byte of each; up, to the server's word that it has all of them.
+// Bulk are transfers that begin together. Latency is from the beginning, with
+// the handshakes, to the last byte of each; up, to the server's word that it has
+// all of them.
 type Bulk struct {
 	// Up is from the client to the server.
 	Up      bool
@@ -38,9 +39,9 @@ func (w Bulk) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	if w.Up {
 		a = ask{kind: exchange, request: uint64(w.Bytes), answer: 1}
 	}
-	s := schedule{actions: make([]action, w.Streams), sessions: w.Streams, patience: w.Patience}
+	s := schedule{actions: make([]action, w.Streams), patience: w.Patience}
 	for i := range s.actions {
-		s.actions[i] = action{ask: a, session: i}
+		s.actions[i] = action{ask: a, session: -1}
 	}
 	return s.result(ctx, dial, func(a *action) (at, took time.Duration) { return 0, a.last })
 }

@@ -53,14 +53,14 @@ func (w Clients) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	results := make([]*Result, w.Clients)
 	var working sync.WaitGroup
 	for k := range results {
-		results[k] = newResult()
+		results[k] = NewResult()
 		working.Go(func() { w.client(ctx, dial, uint64(k), start, results[k]) })
 	}
 	working.Wait()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	all := newResult()
+	all := NewResult()
 	elapsed := time.Duration(0)
 	for _, r := range results {
 		elapsed = max(elapsed, r.Elapsed)

@@ -41,7 +41,7 @@ func (w Exchanges) String() string {
 
 // plan draws the exchanges.
 func (w Exchanges) plan() (schedule, error) {
-	s := schedule{actions: make([]action, w.Count), sessions: w.Connections, patience: w.Patience}
+	s := schedule{actions: make([]action, w.Count), sessions: w.Connections, patience: w.Patience, warm: true}
 	if w.PerSecond <= 0 {
 		return s, errors.New("exchanges without a rate")
 	}
@@ -85,7 +85,7 @@ func (s *schedule) result(ctx context.Context, dial Dialer, measure func(*action
 	if err != nil {
 		return nil, err
 	}
-	r := newResult()
+	r := NewResult()
 	r.Late = late
 	for i := range s.actions {
 		a := &s.actions[i]

@@ -55,7 +55,8 @@ type Sample struct {
 	Took time.Duration `json:"took_ns"`
 }
 
-func newResult() *Result { return &Result{Latency: NewLatency()} }
+// NewResult is one to merge others into.
+func NewResult() *Result { return &Result{Latency: NewLatency()} }
 
 // add counts something completed.
 func (r *Result) add(at, took time.Duration, sent, received int64) {
@@ -91,7 +92,7 @@ func (r *Result) PerSecond() float64 {
 	return float64(r.Done) / r.Elapsed.Seconds()
 }
 
-// Merge adds a repetition.
+// Merge adds what was measured at another time; elapsed times add up.
 func (r *Result) Merge(other *Result) {
 	r.Latency.Merge(other.Latency)
 	r.Done += other.Done

@@ -18,6 +18,9 @@ type schedule struct {
 	// patience with each answer; 0 is Patience.
 	patience time.Duration
 	began    func(time.Time) // if there is one, called at the beginning
+	// warm has an exchange on each connection before the beginning, so that the
+	// whole way is there: a proxy takes connections before it has made its own.
+	warm bool
 }
 
 // run runs all actions. late is the most that the generator was behind. The
@@ -79,6 +82,13 @@ func (s *schedule) connect(ctx context.Context, dial Dialer, sessions []*session
 			continue
 		}
 		sessions[k] = newSession(c, s.patience, perSession[k])
+		if s.warm {
+			if err := sessions[k].warmUp(ctx); err != nil {
+				refused = fmt.Errorf("connection %d of %d: %w", k+1, s.sessions, err)
+				abort(c)
+				sessions[k] = nil
+			}
+		}
 	}
 	return refused
 }

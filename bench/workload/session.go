@@ -65,6 +65,16 @@ func (s *session) begin(start time.Time) {
 	s.working.Go(s.receive)
 }
 
+// warmUp has an exchange before the session begins.
+func (s *session) warmUp(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { s.fail(context.Cause(ctx)) })()
+	a := action{ask: ask{kind: exchange, request: askSize, answer: 1}}
+	if err := s.write(&a); err != nil {
+		return err
+	}
+	return s.read(&a)
+}
+
 // do queues an action, whose outcome is there once wait has returned.
 func (s *session) do(a *action) { s.sending <- a }
 

@@ -49,7 +49,7 @@ func (w Thin) up(ctx context.Context, dial Dialer) (*Result, error) {
 	if err := Fixed(w.Size).check("message", askSize); err != nil {
 		return nil, err
 	}
-	s := schedule{actions: make([]action, w.Count), sessions: 1, patience: w.Patience}
+	s := schedule{actions: make([]action, w.Count), sessions: 1, patience: w.Patience, warm: true}
 	for i := range s.actions {
 		s.actions[i] = action{at: time.Duration(i) * w.Interval, ask: ask{kind: stamp, request: uint64(w.Size)}}
 	}
@@ -64,7 +64,7 @@ func (w Thin) down(ctx context.Context, dial Dialer) (*Result, error) {
 	if _, err := parseAsk((*[askSize]byte)(a.appendTo(nil))); err != nil {
 		return nil, err
 	}
-	r := newResult()
+	r := NewResult()
 	c, err := dialWithin(ctx, dial, w.Patience)
 	if err != nil {
 		r.failRest(w.Count, err)

@@ -47,7 +47,7 @@ func (w Tunnels) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	if w.Opening == 0 {
 		w.Opening = 64
 	}
-	r := newResult()
+	r := NewResult()
 	start := time.Now()
 	tunnels := make([]*tunnel, w.Count)
 	defer func() {

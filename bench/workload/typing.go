@@ -52,7 +52,7 @@ func (w Typing) mean() time.Duration {
 
 // plan draws the keys.
 func (w Typing) plan() schedule {
-	s := schedule{actions: make([]action, w.Keys), sessions: 1, patience: w.Patience}
+	s := schedule{actions: make([]action, w.Keys), sessions: 1, patience: w.Patience, warm: true}
 	random := rand.New(rand.NewPCG(w.Seed, 't'))
 	at := time.Duration(0)
 	for i := range s.actions {

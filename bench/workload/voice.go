@@ -83,7 +83,7 @@ func (w Voice) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	}
 	random := rand.New(rand.NewPCG(w.Seed, 'v'))
 	start := time.Now()
-	all := newResult()
+	all := NewResult()
 	for range w.Requests {
 		s := w.request(random)
 		began := time.Since(start)

@@ -79,6 +79,7 @@ func workloads() map[string]struct {
 		"browse":            {Browse{Pages: []Page{page, page}}, 2, int64(2 * len(page.Objects) * requestSize), 2 * page.Bytes()},
 		"voice":             {voice, 1, 0, 8*100 + 750},
 		"typing":            {Typing{Keys: 30, Mean: time.Millisecond}, 30, 30 * keyPacket, 0},
+		"beside":            {Beside{[]Workload{Typing{Keys: 3, Mean: time.Millisecond}, Typing{Keys: 4, Mean: time.Millisecond}}, time.Millisecond}, 7, 7 * keyPacket, 0},
 		"tunnels":           {Tunnels{Count: 70, Opening: 16, Idle: time.Millisecond}, 70, 70 * tunnelExchange, 70 * tunnelExchange},
 	}
 }
@@ -243,14 +244,17 @@ func TestStallShowsInAllItDelays(t *testing.T) {
 	}
 }
 
+// staller stands still before its fifth read.
 type staller struct {
 	net.Conn
 	stall time.Duration
-	once  sync.Once
+	reads int
 }
 
 func (s *staller) Read(b []byte) (int, error) {
-	s.once.Do(func() { time.Sleep(s.stall) })
+	if s.reads++; s.reads == 5 {
+		time.Sleep(s.stall)
+	}
 	return s.Conn.Read(b)
 }
 
@@ -307,6 +311,7 @@ func TestRefusesNonsense(t *testing.T) {
 	never := func(context.Context) (net.Conn, error) { t.Error("dialled"); return nil, io.EOF }
 	for _, w := range []Workload{
 		Exchanges{Count: 1, Request: Fixed(100), Answer: Fixed(1)},
+		Beside{Workloads: []Workload{Bulk{Streams: 1}}},
 		Exchanges{PerSecond: 1, Count: 1, Request: Fixed(10), Answer: Fixed(1)},
 		Exchanges{PerSecond: 1, Count: 1, Request: Fixed(100), Answer: Range{5, 4}},
 		Clients{Clients: 1, Each: 1, Request: Fixed(100)},
