@@ -208,6 +208,7 @@ func (s *session) abort(err error) {
 
 // end closes what a session that never reached the relay has.
 func (s *session) end(err error, reset bool) {
+	s.Ending()
 	for i := range s.pair.Ends {
 		sock := &s.pair.Ends[i]
 		if reset && sock.FD >= 0 {
@@ -236,6 +237,13 @@ func (s *session) Moved(end int, bytes uint64) {
 // HalfClosed implements relay.Owner.
 func (s *session) HalfClosed() { s.halfClosed = s.worker.age() - s.start }
 
+// Ending implements relay.Owner: the end of subflows that this end closes is not
+// the loss of them.
+func (s *session) Ending() {
+	s.forget(s.clientMPTCP, s.listener.ClientPaths)
+	s.forget(s.serverMPTCP, s.listener.ServerPaths)
+}
+
 // Ended implements relay.Owner.
 func (s *session) Ended(err error) {
 	up, down := s.pair.Moved()
@@ -253,8 +261,6 @@ func (s *session) finished(err error, up, down uint64) {
 	if s.account != nil {
 		s.account.Release(w.loop.Now())
 	}
-	s.forget(s.clientMPTCP, s.listener.ClientPaths)
-	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 	if r := w.server.opts.Recorder; r != nil {
 		name := s.name()
 		w.record = Record{

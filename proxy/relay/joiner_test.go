@@ -221,6 +221,7 @@ func (o owner) Ended(err error) { o <- err }
 func (o owner) Moved(int, uint64) {}
 
 func (o owner) HalfClosed() {}
+func (o owner) Ending()     {}
 
 // start relays between two sockets.
 func (r *rig) start(fds [2]int, q relaytest.Request) (*relay.Pair, owner, error) {

@@ -42,6 +42,8 @@ type Owner interface {
 	Moved(end int, bytes uint64)
 	// HalfClosed tells that the end of one side's stream was passed on.
 	HalfClosed()
+	// Ending is called once, before the sockets are closed.
+	Ending()
 	// Ended is called once. The sockets are closed by then.
 	Ended(err error)
 }
@@ -198,6 +200,7 @@ func (p *Pair) finish(err error, reset bool) {
 	for i := range p.dirs {
 		p.dirs[i].drop(p.pool)
 	}
+	p.owner.Ending()
 	for i := range p.Ends {
 		if reset {
 			mptcp.ResetOnClose(p.Ends[i].FD)
