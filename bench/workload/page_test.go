@@ -33,11 +33,14 @@ func TestBrowseKeepsToItsConnections(t *testing.T) {
 	var opened, open, most atomic.Int64
 	counting := func(ctx context.Context) (net.Conn, error) {
 		c, err := dial(ctx)
+		if err != nil {
+			return nil, err // the page may have arrived meanwhile
+		}
 		opened.Add(1)
 		now := open.Add(1)
 		for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
 		}
-		return &counted{c, &open}, err
+		return &counted{c, &open}, nil
 	}
 	p := Page{Objects: []Object{{Size: 1000, Of: -1}}}
 	for range 20 {
