@@ -51,7 +51,7 @@ func (e *EndedError) Unwrap() error { return ErrEnded }
 
 // Config bounds what streams take. The zero value of a field is its default.
 type Config struct {
-	Memory  int           // bytes of all streams that are buffered; 64 MiB
+	Memory  int           // bytes of all streams that are buffered, half for each direction; 64 MiB
 	MaxLegs int           // of a stream; 8
 	Linger  time.Duration // how long a stream lives without a leg, and is remembered after its end; 30 s
 }
@@ -87,7 +87,8 @@ type Key struct {
 // Hub owns streams. All its methods may be called at the same time.
 type Hub struct {
 	config  Config
-	memory  *memory
+	unacked *memory // of what is sent
+	pending *memory // of what is received: with one memory for both, acknowledgements could wait for what waits for them
 	running sync.WaitGroup
 	legs    atomic.Int64
 
@@ -110,7 +111,7 @@ func NewHub(c Config) *Hub {
 	c.Memory = cmp.Or(c.Memory, 64<<20)
 	c.MaxLegs = cmp.Or(c.MaxLegs, 8)
 	c.Linger = cmp.Or(c.Linger, 30*time.Second)
-	return &Hub{config: c, memory: newMemory(c.Memory, chunkLen), streams: map[Key]*Stream{}, endings: map[Key]ending{}}
+	return &Hub{config: c, unacked: newMemory(c.Memory/2, chunkLen), pending: newMemory(c.Memory/2, chunkLen), streams: map[Key]*Stream{}, endings: map[Key]ending{}}
 }
 
 // Stats are the numbers of a Hub.
@@ -125,9 +126,7 @@ func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	streams := len(h.streams)
 	h.mu.Unlock()
-	h.memory.mu.Lock()
-	defer h.memory.mu.Unlock()
-	return Stats{Streams: streams, Legs: int(h.legs.Load()), Memory: h.memory.lent * chunkLen}
+	return Stats{Streams: streams, Legs: int(h.legs.Load()), Memory: h.unacked.bytes() + h.pending.bytes()}
 }
 
 // Begin begins a stream with a new name. The caller has to Start it or to
@@ -168,7 +167,7 @@ func (h *Hub) begin(key Key) *Stream {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s := &Stream{
 		hub: h, key: key, instance: newInstance(), context: ctx, cancel: cancel,
-		out: newSender(Window, h.memory), in: newReceiver(Window, h.memory),
+		out: newSender(Window, h.unacked), in: newReceiver(Window, h.pending),
 		deliver: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 	h.streams[key] = s

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -237,14 +235,15 @@ func (l *Leg) next(b []byte) (frames []byte, last bool) {
 
 // read takes what arrives until the leg ends.
 func (l *Leg) read(early []byte) error {
-	raw, err := l.file.SyscallConn()
+	r, err := newReader(l.file)
 	if err == nil {
 		err = l.take(early)
 	}
 	for err == nil {
-		var n int
-		if n, err = receive(raw, l.take); n == 0 && err == nil {
-			err = io.EOF
+		var b []byte
+		if b, err = r.next(); err == nil {
+			err = l.take(b)
+			r.done()
 		}
 	}
 	return fmt.Errorf("read from leg: %w", err)
@@ -323,7 +322,7 @@ func (l *Leg) receive(h Header, data []byte) (err error) {
 	s := l.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.patiently(func() bool {
+	s.patiently(s.hub.pending, func() bool {
 		if s.over() {
 			return true
 		}
@@ -341,43 +340,4 @@ func (l *Leg) receive(h Header, data []byte) (err error) {
 		return err != nil || len(data) == 0
 	})
 	return err
-}
-
-// frames and blocks are the buffers of those at work: none is held while
-// waiting for bytes.
-var (
-	frames = sync.Pool{New: func() any { b := make([]byte, 0, maxAnswer+2*HeaderLen+MaxData); return &b }}
-	blocks = sync.Pool{New: func() any { b := make([]byte, 2*MaxData); return &b }}
-)
-
-// receive waits until something can be read, and hands it to use. It returns how
-// many bytes there were: 0 is the end.
-func receive(raw syscall.RawConn, use func([]byte) error) (n int, err error) {
-	var block *[]byte
-	failed := raw.Read(func(fd uintptr) bool {
-		block = blocks.Get().(*[]byte)
-		for {
-			if n, err = unix.Read(int(fd), *block); err != unix.EINTR {
-				break
-			}
-		}
-		if err == unix.EAGAIN {
-			blocks.Put(block)
-			block = nil
-			return false
-		}
-		return true
-	})
-	if block != nil {
-		defer blocks.Put(block)
-	}
-	switch {
-	case failed != nil:
-		return 0, failed
-	case err != nil:
-		return 0, err
-	case n == 0:
-		return 0, nil
-	}
-	return n, use((*block)[:n])
 }

@@ -4,15 +4,15 @@ package redundant
 
 import "sync"
 
-// chunkLen is what is lent at a time.
-const chunkLen = 64 << 10
+// chunkLen is what is lent at a time. A frame has no more than a chunk.
+const chunkLen = MaxData
 
 // memory lends chunks to the buffers of all streams, so many at most.
 type memory struct {
 	chunk, most int
+	free        sync.Pool // of *[]byte
 
 	mu    sync.Mutex
-	free  [][]byte
 	lent  int
 	freed chan struct{} // closed when a chunk comes back; nil: nobody waits
 }
@@ -22,32 +22,37 @@ func newMemory(bytes, chunk int) *memory { return &memory{chunk: chunk, most: ma
 // lend returns a chunk to a buffer that holds some already, or nil. Nobody may
 // hold more than what is left, so that there is always a chunk for streams that
 // need but one (dynamic thresholds: Choudhury and Hahne, 1998).
-func (m *memory) lend(held int) []byte {
+func (m *memory) lend(held int) *[]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if held >= m.most-m.lent {
 		return nil
 	}
 	m.lent++
-	if n := len(m.free); n > 0 {
-		c := m.free[n-1]
-		m.free = m.free[:n-1]
+	if c, ok := m.free.Get().(*[]byte); ok {
 		return c
 	}
-	return make([]byte, m.chunk)
+	c := make([]byte, m.chunk)
+	return &c
 }
 
-func (m *memory) giveBack(chunks [][]byte) {
+// bytes is how much is lent.
+func (m *memory) bytes() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lent * m.chunk
+}
+
+func (m *memory) giveBack(chunks []*[]byte) {
 	if len(chunks) == 0 {
 		return
+	}
+	for _, c := range chunks {
+		m.free.Put(c)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lent -= len(chunks)
-	// As many as are in use may be needed soon; the others are not kept.
-	if room := max(m.lent, 16) - len(m.free); room > 0 {
-		m.free = append(m.free, chunks[:min(room, len(chunks))]...)
-	}
 	if m.freed != nil {
 		close(m.freed)
 		m.freed = nil
@@ -64,12 +69,15 @@ func (m *memory) whenFreed() <-chan struct{} {
 	return m.freed
 }
 
+// maxKept is the room for chunks, without any, that an empty buffer keeps.
+const maxKept = 4
+
 // buffer holds the bytes of a stream from base to end, at most a window, in
 // chunks. While it is empty it has none.
 type buffer struct {
 	memory    *memory
 	window    int
-	chunks    [][]byte // the first one has base
+	chunks    []*[]byte // the first one has base
 	base, end uint64
 }
 
@@ -86,7 +94,7 @@ func (b *buffer) append(p []byte) (n int) {
 			}
 			b.chunks = append(b.chunks, c)
 		}
-		m := copy(b.chunks[i][b.end%length:], p[n:])
+		m := copy((*b.chunks[i])[b.end%length:], p[n:])
 		n += m
 		b.end += uint64(m)
 	}
@@ -102,7 +110,7 @@ func (b *buffer) from(offset uint64) []byte {
 		return nil
 	}
 	at := offset % length
-	return b.chunks[i][at:min(length, at+b.end-offset)]
+	return (*b.chunks[i])[at:min(length, at+b.end-offset)]
 }
 
 // release forgets what is before offset.
@@ -114,7 +122,9 @@ func (b *buffer) release(offset uint64) {
 	}
 	b.base = offset
 	b.memory.giveBack(b.chunks[:n])
-	if b.chunks = b.chunks[:copy(b.chunks, b.chunks[n:])]; len(b.chunks) == 0 {
+	left := copy(b.chunks, b.chunks[n:])
+	clear(b.chunks[left:])
+	if b.chunks = b.chunks[:left]; left == 0 && cap(b.chunks) > maxKept {
 		b.chunks = nil
 	}
 }

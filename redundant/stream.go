@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -180,13 +181,13 @@ func (s *Stream) wake() {
 	}
 }
 
-// patiently tries until there was room, or the stream is over. The caller holds
+// patiently tries until there was room in m, or the stream is over. The caller holds
 // s.mu, which is free in between.
-func (s *Stream) patiently(try func() bool) {
+func (s *Stream) patiently(m *memory, try func() bool) {
 	var freed <-chan struct{}
 	for !try() && !s.over() {
 		if freed == nil {
-			freed = s.hub.memory.whenFreed() // what came back before is seen by another try
+			freed = m.whenFreed() // what came back before is seen by another try
 			continue
 		}
 		if s.changed == nil {
@@ -232,27 +233,33 @@ func (s *Stream) lastWords() []byte {
 
 // pump takes what the local end sends.
 func (s *Stream) pump() {
-	raw, err := s.local.SyscallConn()
+	r, err := newReader(s.local)
 	for err == nil {
-		var n int
-		n, err = receive(raw, func(b []byte) error {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.patiently(func() bool {
-				if n := s.out.write(b); n > 0 {
-					b = b[n:]
-					s.wake()
-				}
-				return len(b) == 0
-			})
-			return s.err
-		})
-		if n == 0 && err == nil {
-			s.closing()
-			return
+		var b []byte
+		if b, err = r.next(); err == nil {
+			err = s.send(b)
+			r.done()
 		}
 	}
+	if err == io.EOF {
+		s.closing()
+		return
+	}
 	s.Abort(fmt.Errorf("local end: %w", err))
+}
+
+// send takes bytes as there is room for them.
+func (s *Stream) send(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patiently(s.hub.unacked, func() bool {
+		if n := s.out.write(b); n > 0 {
+			b = b[n:]
+			s.wake()
+		}
+		return len(b) == 0
+	})
+	return s.err
 }
 
 // closing is called when nothing more comes from the local end: because it has

@@ -27,7 +27,7 @@ type end struct {
 }
 
 // owner ends with the test, as all streams do.
-func owner(t *testing.T, h *Hub, key Key) *end {
+func owner(t testing.TB, h *Hub, key Key) *end {
 	t.Helper()
 	s, isNew, err := h.Find(key, 0)
 	if err != nil || !isNew {
@@ -62,13 +62,13 @@ func (e *end) shut(t *testing.T) {
 	}
 }
 
-func newHub(t *testing.T, c Config) *Hub {
+func newHub(t testing.TB, c Config) *Hub {
 	h := NewHub(c)
 	t.Cleanup(h.Close)
 	return h
 }
 
-func streams(t *testing.T, c Config) (a, b *end) {
+func streams(t testing.TB, c Config) (a, b *end) {
 	t.Helper()
 	key := Key{"test", NewID()}
 	ha, hb := newHub(t, c), newHub(t, c)
@@ -76,7 +76,7 @@ func streams(t *testing.T, c Config) (a, b *end) {
 }
 
 // sockets are the two ends of a TCP connection.
-func sockets(t *testing.T) (a, b int) {
+func sockets(t testing.TB) (a, b int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,7 +94,19 @@ func sockets(t *testing.T) (a, b int) {
 	return descriptor(t, dialled), descriptor(t, accepted)
 }
 
-func descriptor(t *testing.T, c net.Conn) (fd int) {
+// connOf takes over a descriptor.
+func connOf(t *testing.T, fd int) *net.TCPConn {
+	t.Helper()
+	f := os.NewFile(uintptr(fd), "connection")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.TCPConn)
+}
+
+func descriptor(t testing.TB, c net.Conn) (fd int) {
 	t.Helper()
 	defer c.Close()
 	raw, err := c.(*net.TCPConn).SyscallConn()
@@ -108,7 +120,7 @@ func descriptor(t *testing.T, c net.Conn) (fd int) {
 }
 
 // join adds a leg; nil when the stream has ended at either end.
-func join(t *testing.T, a, b *Stream) (la, lb *Leg) {
+func join(t testing.TB, a, b *Stream) (la, lb *Leg) {
 	t.Helper()
 	fa, fb := sockets(t)
 	la, ea := a.Join(fa, LegOptions{})
@@ -167,10 +179,6 @@ func converse(t *testing.T, a, b *end, up, down []byte) {
 	wg.Wait()
 	for _, e := range []*end{a, b} {
 		await(t, "the end of the stream", e.stream.Done())
-		e.hub.Close()
-		if n := e.hub.Stats(); n != (Stats{}) {
-			t.Errorf("left behind: %+v", n)
-		}
 		select {
 		case err := <-e.aborted:
 			t.Errorf("aborted: %v", err)
@@ -179,92 +187,15 @@ func converse(t *testing.T, a, b *end, up, down []byte) {
 	}
 }
 
-// Legs are cut at either end and join at any time.
-func TestCuts(t *testing.T) {
-	a, b := streams(t, Config{})
-	over := make(chan struct{})
-	var chaos sync.WaitGroup
-	chaos.Go(func() {
-		type both struct{ a, b *Leg }
-		var legs []both
-		for i := 0; ; i++ {
-			select {
-			case <-over:
-				return
-			case <-a.stream.Done():
-				return
-			case <-b.stream.Done():
-				return
-			case <-time.After(time.Duration(rand.IntN(8)) * time.Millisecond):
-			}
-			if len(legs) == 3 || len(legs) > 0 && rand.IntN(2) == 0 {
-				l := legs[0]
-				legs = legs[1:]
-				if rand.IntN(2) == 0 && l.a != nil {
-					l.a.close(errCut)
-				} else if l.b != nil {
-					l.b.close(errCut)
-				}
-			} else {
-				la, lb := join(t, a.stream, b.stream)
-				legs = append(legs, both{la, lb})
-			}
-		}
-	})
-	// The end that is left tells late legs what it knows.
-	converseLate(t, a, b, random(3<<20), random(1<<20))
-	close(over)
-	chaos.Wait()
-}
-
-// converseLate is converse when the last legs may be cut before one end knows.
-func converseLate(t *testing.T, a, b *end, up, down []byte) {
+// leavesNothing closes hubs whose streams have ended.
+func leavesNothing(t *testing.T, hubs ...*Hub) {
 	t.Helper()
-	stop := make(chan struct{})
-	var late sync.WaitGroup
-	late.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-			for _, e := range [][2]*end{{a, b}, {b, a}} {
-				select {
-				case <-e[0].stream.Done():
-					lateLeg(t, e[0], e[1])
-				default:
-				}
-			}
-		}
-	})
-	defer late.Wait()
-	defer close(stop)
-	converse(t, a, b, up, down)
-}
-
-// lateLeg has a leg of one end meet the last words of the other, if that is gone.
-func lateLeg(t *testing.T, over, other *end) {
-	_, isNew, err := over.hub.Find(over.stream.key, 0)
-	var ended *EndedError
-	if !errors.As(err, &ended) {
-		if isNew {
-			t.Error("the stream has begun again")
-		}
-		return
-	}
-	fa, fb := sockets(t)
-	if _, err := other.stream.Join(fb, LegOptions{}); err != nil {
-		unix.Close(fb)
-	}
-	_, _ = unix.Write(fa, ended.Last)
-	_ = unix.Shutdown(fa, unix.SHUT_WR)
-	for b := make([]byte, 100); ; {
-		if n, err := unix.Read(fa, b); n <= 0 && err != unix.EINTR {
-			break
+	for _, h := range hubs {
+		h.Close()
+		if n := h.Stats(); n != (Stats{}) {
+			t.Errorf("left behind: %+v", n)
 		}
 	}
-	unix.Close(fa)
 }
 
 func TestHalfClose(t *testing.T) {
@@ -334,6 +265,7 @@ func TestStuckLeg(t *testing.T) {
 		leg.close(errCut)
 	}()
 	converse(t, a, b, random(4<<20), random(1000))
+	leavesNothing(t, a.hub, b.hub)
 }
 
 func TestReset(t *testing.T) {
@@ -436,6 +368,7 @@ func TestHear(t *testing.T) {
 	}
 	await(t, "the greeting", leg.Heard())
 	converse(t, a, b, []byte("up"), []byte("down"))
+	leavesNothing(t, a.hub, b.hub)
 }
 
 // FuzzLeg: whatever a peer sends ends the leg or the stream, and no more.
