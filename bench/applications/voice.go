@@ -66,7 +66,9 @@ func voice(ctx context.Context, e *experiment.Env, r *experiment.Result, rounds 
 			load, length := voiceLoadOf(e, round, intermediate)
 			var meanwhile func(context.Context) error
 			if o != nil {
-				meanwhile = func(ctx context.Context) error { return o.happen(ctx, t, length/2, voiceOutage*length/fullLength) }
+				// Shorter where the requests are.
+				lasting := time.Duration(float64(voiceOutage) * float64(length) / float64(fullLength))
+				meanwhile = func(ctx context.Context) error { return o.happen(ctx, t, length/2, lasting) }
 			}
 			by, err := t.together(ctx, load, meanwhile)
 			if err != nil {
@@ -88,6 +90,7 @@ func voice(ctx context.Context, e *experiment.Env, r *experiment.Result, rounds 
 		t.judgeComplete("requests "+title, testbed.Forward, testbed.Following, testbed.Redundant)
 		judge(t)
 	}
+	r.Note("The thesis measured a scheduler that prefers the subflow with the lowest RTT. That of this kernel takes the one whose queue is the shorter in time, and so sends a part of a burst on the slower link although the faster one is free.")
 	r.Note("The best single path is the better one of %s and %s. What requests send is far below the rate of either link, so that the sum of both plays no part.", "tcp wifi", "tcp cell")
 	return nil
 }

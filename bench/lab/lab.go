@@ -14,8 +14,8 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/emulator"
 )
 
-// namePrefix starts the name of every namespace of this package.
-const namePrefix = "tdm-"
+// IDPrefix starts the ID of every lab, and so the name of each of its namespaces.
+const IDPrefix = "tdm-"
 
 var (
 	// ErrNeedsRoot reports that namespaces cannot be made without root.
@@ -33,7 +33,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]{1,24}$`)
 // Lab is a set of hosts and the links between them. Its methods may be called
 // from several goroutines at once.
 type Lab struct {
-	id    string // namePrefix + name + "-" + random
+	id    string // IDPrefix + name + "-" + random
 	owner *ownerFile
 
 	mu        sync.Mutex
@@ -57,7 +57,7 @@ func New(name string) (*Lab, error) {
 	}
 	var random [4]byte
 	rand.Read(random[:])
-	id := namePrefix + name + "-" + hex.EncodeToString(random[:])
+	id := IDPrefix + name + "-" + hex.EncodeToString(random[:])
 	owner, err := createOwnerFile(id)
 	if err != nil {
 		return nil, fmt.Errorf("new lab %q: %w", name, err)

@@ -34,7 +34,7 @@ func List() ([]Record, error) {
 	}
 	var records []Record
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), namePrefix) {
+		if !strings.HasPrefix(e.Name(), IDPrefix) {
 			continue
 		}
 		names, err := namespaceNames(e.Name() + "-")

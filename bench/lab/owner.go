@@ -84,7 +84,7 @@ func Clean(prefix string) ([]string, error) {
 	var errs []error
 	for _, e := range entries {
 		id := e.Name()
-		if !strings.HasPrefix(id, namePrefix+prefix) {
+		if !strings.HasPrefix(id, IDPrefix+prefix) {
 			continue
 		}
 		owner, ok := takeOwnerFile(id)

@@ -229,16 +229,19 @@ func labListCommand() *cobra.Command {
 }
 
 func labCleanCommand() *cobra.Command {
-	return &cobra.Command{
+	var id string
+	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what killed networks have left behind",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ids, err := topology.Clean()
+			ids, err := topology.Clean(id)
 			for _, id := range ids {
 				fmt.Println("removed", id)
 			}
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&id, "lab", "", "only the network with this `ID`")
+	return cmd
 }

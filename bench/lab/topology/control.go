@@ -101,9 +101,10 @@ func removeDeadSockets() {
 	}
 }
 
-// Clean removes what killed labs have left: see [lab.Clean].
-func Clean() ([]string, error) {
-	ids, err := lab.Clean("")
+// Clean removes what killed labs have left: see [lab.Clean]. With an ID it looks
+// at that lab only.
+func Clean(id string) ([]string, error) {
+	ids, err := lab.Clean(strings.TrimPrefix(id, lab.IDPrefix))
 	removeDeadSockets()
 	return ids, err
 }
