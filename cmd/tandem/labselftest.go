@@ -17,7 +17,7 @@ func labSelftestCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fmt.Println("links are emulated over TUN devices")
-			fmt.Printf("%-28s%12s%12s%12s  %-8s\n", "property", "asked", "measured", "tolerance", "unit")
+			fmt.Printf("%-30s%12s%12s%12s  %-8s\n", "property", "asked", "measured", "tolerance", "unit")
 			missed := 0
 			err := selftest.Run(cmd.Context(), func(r selftest.Result) {
 				verdict := "ok"
@@ -25,7 +25,7 @@ func labSelftestCommand() *cobra.Command {
 					verdict = "MISSED"
 					missed++
 				}
-				fmt.Printf("%-28s%12.3f%12.3f%12.3f  %-8s%s\n", r.Property, r.Asked, r.Measured, r.Tolerance, r.Unit, verdict)
+				fmt.Printf("%-30s%12.3f%12.3f%12.3f  %-8s%s\n", r.Property, r.Asked, r.Measured, r.Tolerance, r.Unit, verdict)
 			})
 			if err == nil && missed > 0 {
 				err = fmt.Errorf("%d measurements miss what was asked; on a busy machine that may be its load", missed)

@@ -29,14 +29,16 @@ const (
 	quiet = 500 * time.Millisecond
 )
 
-// meter sends from host A and receives on host B of a link.
+// meter sends from one end of a link and receives at the other.
 type meter struct {
-	link *lab.Link
-	from *net.UDPConn
-	to   *net.UDPConn
-	run  uint32 // tells late packets of an earlier measurement
+	link  *lab.Link
+	which emulator.Direction
+	from  *net.UDPConn
+	to    *net.UDPConn
+	run   uint32 // tells late packets of an earlier measurement
 }
 
+// newMeter makes a link to measure from A to B.
 func newMeter(l *lab.Lab) (*meter, error) {
 	a, err := l.Host("a")
 	if err != nil {
@@ -46,13 +48,22 @@ func newMeter(l *lab.Lab) (*meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := new(meter)
-	m.link, err = l.Link(a, b, "eth0", "eth0", []netip.Prefix{addrA}, []netip.Prefix{addrB}, lab.LinkSpec{Emulate: true, Seed: 1})
+	link, err := l.Link(a, b, "eth0", "eth0", []netip.Prefix{addrA}, []netip.Prefix{addrB}, lab.LinkSpec{Emulate: true, Seed: 1})
 	if err != nil {
 		return nil, err
 	}
-	err = b.Do(func() (err error) {
-		m.to, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addrB.Addr(), 0)))
+	return openMeter(link, emulator.AToB, a, b, addrB.Addr())
+}
+
+// reverse measures the other direction of the same link.
+func (m *meter) reverse() (*meter, error) {
+	return openMeter(m.link, emulator.BToA, m.link.B.Host, m.link.A.Host, addrA.Addr())
+}
+
+func openMeter(link *lab.Link, which emulator.Direction, a, b *lab.Host, to netip.Addr) (*meter, error) {
+	m := &meter{link: link, which: which}
+	err := b.Do(func() (err error) {
+		m.to, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 0)))
 		return err
 	})
 	if err != nil {
@@ -95,7 +106,7 @@ func (m *meter) close() {
 
 func (m *meter) reset(c emulator.Conditions) error {
 	m.run++
-	return m.link.Change(emulator.AToB, func(old *emulator.Conditions) { *old = c })
+	return m.link.Change(m.which, func(old *emulator.Conditions) { *old = c })
 }
 
 // arrival is a probe that has arrived.
@@ -219,6 +230,29 @@ func (a arrivals) delays() []float64 {
 	}
 	slices.Sort(d)
 	return d
+}
+
+// lostRun is the mean length of runs of probes that are missing between others.
+func (a arrivals) lostRun() float64 {
+	runs, lost := 0, 0
+	for i := 1; i < len(a); i++ {
+		if missing := int(a[i].seq) - int(a[i-1].seq) - 1; missing > 0 {
+			runs++
+			lost += missing
+		}
+	}
+	return float64(lost) / float64(max(runs, 1))
+}
+
+// after are those with at least a sequence number.
+func (a arrivals) after(seq int) arrivals {
+	var late arrivals
+	for _, p := range a {
+		if int(p.seq) >= seq {
+			late = append(late, p)
+		}
+	}
+	return late
 }
 
 // overtaken is the share in percent of probes that came after a later one.

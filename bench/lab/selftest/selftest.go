@@ -49,7 +49,7 @@ func Run(ctx context.Context, each func(Result)) (err error) {
 	}
 	defer m.close()
 	for _, measure := range []func(context.Context, func(Result)) error{
-		m.rates, m.delays, m.jitter, m.losses, m.reordering, m.queue,
+		m.rates, m.delays, m.jitter, m.losses, m.reordering, m.queue, m.change, m.outage, m.back,
 	} {
 		if err := measure(ctx, each); err != nil {
 			return fmt.Errorf("self-test: %w", err)
@@ -129,6 +129,11 @@ func (m *meter) losses(ctx context.Context, each func(Result)) error {
 		}
 		tolerance := 100 * deviations * math.Sqrt(p*(1-p)*inflation/n)
 		each(Result{t.name, 100 * p, 100 * (1 - float64(len(probes))/n), tolerance, "%"})
+		if t.burst > 1 {
+			// Lengths are geometric; about n·p/length of them are seen.
+			tolerance := deviations * math.Sqrt(t.burst*(t.burst-1)) / math.Sqrt(n*p/t.burst)
+			each(Result{"loss, length of bursts", t.burst, probes.lostRun(), tolerance, "packets"})
+		}
 	}
 	return nil
 }
@@ -148,12 +153,91 @@ func (m *meter) reordering(ctx context.Context, each func(Result)) error {
 // transmission come through.
 func (m *meter) queue(ctx context.Context, each func(Result)) error {
 	const limit = 20
-	c := emulator.Conditions{Rate: 200e3, Queue: emulator.Queue{Packets: limit}}
-	probes, err := m.probe(ctx, c, 3*limit, 0)
+	for _, t := range []struct {
+		name  string
+		queue emulator.Queue
+	}{
+		{"queue, in packets", emulator.Queue{Packets: limit}},
+		{"queue, in bytes", emulator.Queue{Bytes: limit * (probeSize + overhead)}},
+	} {
+		probes, err := m.probe(ctx, emulator.Conditions{Rate: 200e3, Queue: t.queue}, 3*limit, 0)
+		if err != nil {
+			return err
+		}
+		// A packet may leave while the burst comes in.
+		each(Result{t.name, limit, float64(len(probes)), 1, "packets"})
+	}
+	return nil
+}
+
+// change makes the delay longer while probes are on their way.
+func (m *meter) change(ctx context.Context, each func(Result)) error {
+	const n, distance, longer = 400, 2 * time.Millisecond, 40 * time.Millisecond
+	changed := make(chan error, 1)
+	timer := time.AfterFunc(n/4*distance, func() {
+		changed <- m.link.Change(m.which, func(c *emulator.Conditions) { c.Delay = longer })
+	})
+	defer timer.Stop()
+	probes, err := m.probe(ctx, emulator.Conditions{Delay: 20 * time.Millisecond}, n, distance)
 	if err != nil {
 		return err
 	}
-	// A packet may leave while the burst comes in.
-	each(Result{"queue", limit, float64(len(probes)), 1, "packets"})
+	if err := <-changed; err != nil {
+		return err
+	}
+	each(Result{"delay, changed meanwhile", millis(longer), quantile(probes.after(n*3/4).delays(), 0.5), delayTolerance, "ms"})
+	return nil
+}
+
+// outage takes the link down and up again.
+func (m *meter) outage(ctx context.Context, each func(Result)) error {
+	const n = 20
+	if err := m.reset(emulator.Conditions{}); err != nil {
+		return err
+	}
+	if err := m.link.Down(); err != nil {
+		return err
+	}
+	_, err := m.from.Write(make([]byte, probeSize))
+	refused := 0.0
+	if err != nil {
+		refused = 100
+	}
+	if err := m.link.Up(); err != nil {
+		return err
+	}
+	each(Result{"down, seen by the host", 100, refused, 0, "%"})
+	probes, err := m.probe(ctx, emulator.Conditions{}, n, time.Millisecond)
+	if err != nil {
+		return err
+	}
+	each(Result{"up again, arrived", 100, 100 * float64(len(probes)) / n, 0, "%"})
+	return nil
+}
+
+// back measures the other direction, with other conditions than this one has.
+func (m *meter) back(ctx context.Context, each func(Result)) error {
+	if err := m.reset(emulator.Conditions{Rate: 5e6, Delay: 70 * time.Millisecond}); err != nil {
+		return err
+	}
+	b, err := m.reverse()
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	const rate, delay = 20e6, 20 * time.Millisecond
+	if err := b.reset(emulator.Conditions{Rate: rate}); err != nil {
+		return err
+	}
+	got, err := b.throughput(ctx, rate, time.Second)
+	if err != nil {
+		return err
+	}
+	each(Result{"rate, other direction", rate / 1e6, got / 1e6, rate / 1e6 * rateTolerance, "Mbit/s"})
+	probes, err := b.probe(ctx, emulator.Conditions{Delay: delay}, 200, 2*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	each(Result{"delay, other direction", millis(delay), quantile(probes.delays(), 0.5), delayTolerance, "ms"})
 	return nil
 }

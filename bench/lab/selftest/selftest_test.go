@@ -61,6 +61,8 @@ func TestLinkDoesWhatIsAsked(t *testing.T) {
 	for _, measure := range []func(*meter) error{
 		func(m *meter) error { return m.reordering(t.Context(), wantOK(t)) },
 		func(m *meter) error { return m.queue(t.Context(), wantAtLeast(t)) },
+		func(m *meter) error { return m.change(t.Context(), wantAtLeast(t)) },
+		func(m *meter) error { return m.outage(t.Context(), wantOK(t)) },
 	} {
 		if err := measure(m); err != nil {
 			t.Error(err)
@@ -79,7 +81,7 @@ func wantOK(t *testing.T) func(Result) {
 // wantAtLeast allows for a burst that is slow to be sent.
 func wantAtLeast(t *testing.T) func(Result) {
 	return func(r Result) {
-		if r.Measured < r.Asked || r.Measured > 2*r.Asked {
+		if r.Measured < r.Asked-r.Tolerance || r.Measured > 2*r.Asked {
 			t.Errorf("%+v", r)
 		}
 	}
