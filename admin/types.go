@@ -43,6 +43,9 @@ type Status struct {
 	// OptionsIgnored are requests in TCP options that were dropped: too many at
 	// once, or answers to what was never asked.
 	OptionsIgnored uint64 `json:"options_ignored,omitempty"`
+	// Networks are the bytes by access network; not there if these are not told
+	// apart.
+	Networks []NetworkBytes `json:"access_networks,omitempty"`
 	// Subscribers counts them; not there where no listener has any.
 	Subscribers *SubscriberCounters `json:"subscribers,omitempty"`
 	// Paths counts what becomes of subflows; not there where nobody watches them.
@@ -334,6 +337,9 @@ type Subflow struct {
 	Remote netip.AddrPort `json:"remote"`
 	// Interface that has the local address.
 	Interface string `json:"interface,omitempty"`
+	// Network is the access network that it goes over; not there if these are not
+	// told apart.
+	Network string `json:"access_network,omitempty"`
 	// State is waiting, opening, established, closing or closed.
 	State string `json:"state"`
 	// Since is when it came into this state; not there if nobody watched.

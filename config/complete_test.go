@@ -97,6 +97,7 @@ var withoutDefault = []string{
 	"subscribers.policies[].quota.size", "subscribers.policies[].quota.reduced-rate", "subscribers.policies[].lifetime",
 	"subscribers.policies[].idle", "subscribers.policies[].destinations.allow", "subscribers.policies[].destinations.deny",
 	"subscribers.policies[].destinations.only", "subscribers.policies[].destinations.allow-private",
+	"access-networks", "access-networks[].name", "access-networks[].prefixes", "access-networks[].interfaces",
 	"subscribers.default-policy", "subscribers.quota-file", "subscribers.radius.servers",
 	"subscribers.radius.servers[].address", "subscribers.radius.servers[].secret", "subscribers.radius.servers[].secret-file",
 	"subscribers.radius.address", "subscribers.radius.by-address", "subscribers.radius.accounting.servers",
@@ -171,6 +172,7 @@ func typed() map[string]reflect.Value {
 	all["subscribers.radius.accounting.servers[]"] = reflect.ValueOf(RADIUSServer{})
 	all["subscribers.radius.dynamic.clients[]"] = reflect.ValueOf(RADIUSClient{})
 	all["telemetry.otlp.headers[]"] = reflect.ValueOf(Header{})
+	all["access-networks[]"] = reflect.ValueOf(AccessNetwork{})
 	return all
 }
 

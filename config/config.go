@@ -34,6 +34,10 @@ type Config struct {
 	// Who may be served, and what each may do.
 	Subscribers Subscribers `yaml:"subscribers"`
 
+	// The networks over which the bytes of clients come and go, to tell apart
+	// what each has carried; they are not told apart if not given.
+	AccessNetworks []AccessNetwork `yaml:"access-networks,omitempty"`
+
 	// How many connections there may be, over all listeners.
 	Limits Limits `yaml:"limits"`
 

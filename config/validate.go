@@ -141,6 +141,7 @@ func (v *validator) config(c *Config) {
 	v.telemetry(c.Telemetry)
 	v.records(c.Records)
 	v.subscribers(c)
+	v.accessNetworks(c.AccessNetworks)
 	v.limits(c.Limits)
 	v.timeouts("timeouts", c.Timeouts)
 	v.positive("resolver.timeout", c.Resolver.Timeout)

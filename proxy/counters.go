@@ -133,6 +133,7 @@ type Stats struct {
 
 	Listeners map[string]*ListenerStats
 	Hops      map[string]*HopStats
+	Networks  map[string]NetworkStats // by access network; empty unless these are told apart
 
 	Loops    int
 	Starving bool   // new connections wait, for want of descriptors or memory
@@ -152,6 +153,9 @@ type ListenerStats struct {
 	Options      OptionStats // what for
 }
 
+// NetworkStats are the bytes of payload that an access network has carried.
+type NetworkStats struct{ Up, Down uint64 }
+
 // HopStats are the ways through a hop.
 type HopStats struct {
 	Reached      uint64            // the server
@@ -170,7 +174,7 @@ type HopStats struct {
 func (s *Server) Stats() Stats {
 	t := Stats{
 		Refused: map[string]uint64{}, Fallback: map[string]uint64{},
-		Listeners: map[string]*ListenerStats{}, Hops: map[string]*HopStats{},
+		Listeners: map[string]*ListenerStats{}, Hops: map[string]*HopStats{}, Networks: map[string]NetworkStats{},
 		Loops: len(s.workers), Starving: s.hunger.since.Load(), Waiting: s.hunger.waiting.Load(),
 	}
 	for _, w := range s.workers {
@@ -183,6 +187,10 @@ func (s *Server) Stats() Stats {
 				t.Listeners[name] = l
 			}
 			l.add(c)
+		}
+		for name, c := range w.networks.all() {
+			n := t.Networks[name]
+			t.Networks[name] = NetworkStats{n.Up + c.up.Load(), n.Down + c.down.Load()}
 		}
 		for name, c := range w.hops.all() {
 			h := t.Hops[name]

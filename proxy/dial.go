@@ -310,6 +310,7 @@ func (d *dial) finish() {
 	if len(d.opening) > d.spoken {
 		s.early, early = uint16(len(d.opening)-d.spoken), nil
 	}
+	s.through = d.hops[0].Addresses() != nil
 	d.hops[0].Report(s.opening.request, s.serverMPTCP, nil)
 	d.counters.reached.Add(1)
 	d.counters.took.add(s.worker.age() - d.began)

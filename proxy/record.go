@@ -30,7 +30,9 @@ type Record struct {
 	HopChoice *HopChoice      // nil if nothing was asked of the hop
 	Duration  time.Duration
 	Up, Down  uint64 // bytes delivered to the server and to the client
-	Err       error  // why it ended; nil when both streams had ended
+	// Networks are the bytes by access network, if these are told apart.
+	Networks []NetworkBytes
+	Err      error // why it ended; nil when both streams had ended
 }
 
 // Moments are when a connection went from one step to the next, since its

@@ -50,8 +50,10 @@ type Server struct {
 	streams *redundant.Hub
 	limits  atomic.Pointer[policy.Limiter]
 	names   atomic.Pointer[resolve.Resolver]
-	hunger  hunger
-	local   atomic.Bool // see KeepLocal
+	// networks are the access networks that are told apart; nil: none.
+	networks atomic.Pointer[Networks]
+	hunger   hunger
+	local    atomic.Bool // see KeepLocal
 
 	mu       sync.Mutex
 	bindings map[bindingKey]*binding
@@ -95,6 +97,7 @@ func NewServer(o Options) (*Server, error) {
 		s.looping.Wait()
 		return nil, failure
 	}
+	s.running.Go(func() { s.lookAtNetworks(s.ctx) })
 	return s, nil
 }
 

@@ -59,6 +59,7 @@ type session struct {
 	moments                  [numMoments]uint32 // microseconds since the start
 	command                  Command
 	served                   bool
+	through                  bool // a converter or proxy, towards the server
 	refused                  Reason
 	clientMPTCP, serverMPTCP mptcp.Status
 }
@@ -235,11 +236,15 @@ func (s *session) Moved(end int, bytes uint64) {
 }
 
 // HalfClosed implements relay.Owner.
-func (s *session) HalfClosed() { s.halfClosed = s.worker.age() - s.start }
+func (s *session) HalfClosed() {
+	s.halfClosed = s.worker.age() - s.start
+	s.countNetworks(false) // the peer may be about to close its subflows
+}
 
 // Ending implements relay.Owner: the end of subflows that this end closes is not
 // the loss of them.
 func (s *session) Ending() {
+	s.countNetworks(true)
 	s.forget(s.clientMPTCP, s.listener.ClientPaths)
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 }
@@ -284,8 +289,12 @@ func (s *session) finished(err error, up, down uint64) {
 				w.record.Options = &c.grants
 			}
 		}
+		if c := w.carriages[s]; c != nil {
+			w.record.Networks = c.byName
+		}
 		r.Record(&w.record)
 	}
+	delete(w.carriages, s)
 	w.unlink(s)
 }
 

@@ -40,6 +40,8 @@ type worker struct {
 	pauses    atomic.Uint64
 	listeners named[listenerCounters]
 	hops      named[hopCounters]
+	networks  named[networkCounters]
+	carriages map[*session]*carriage // of sessions, if access networks are told apart
 	buffers   [][]byte
 	openings  []*opening
 	record    Record              // of the session that is ending
@@ -63,7 +65,7 @@ func newWorker(s *Server) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, tokens: map[uint32]*session{}, drained: make(chan struct{})}
+	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, carriages: map[*session]*carriage{}, tokens: map[uint32]*session{}, drained: make(chan struct{})}
 	w.resume.Func = w.accepting
 	w.hatching.Func = w.hatch
 	w.idle = sync.OnceFunc(func() { close(w.drained) })

@@ -33,10 +33,18 @@ type Line struct {
 	Up    uint64 `json:"bytes_up"`
 	Down  uint64 `json:"bytes_down"`
 	Ended Ending `json:"ended"`
+	// Networks are the bytes of payload by access network.
+	Networks map[string]Octets `json:"access_networks,omitempty"`
 	// Refused is why the client was not served.
 	Refused string `json:"refused,omitempty"`
 	Error   string `json:"error,omitempty"`
 	Trace   string `json:"trace_id,omitempty"`
+}
+
+// Octets are bytes in both directions.
+type Octets struct {
+	Up   uint64 `json:"up"`
+	Down uint64 `json:"down"`
 }
 
 // Ending is how a connection ended.
@@ -80,6 +88,12 @@ func lineOf(e *entry) Line {
 		Listener: r.Listener, User: r.User, Client: r.Client.String(), Host: r.Host,
 		Server: addressText(r.Server), Local: addressText(r.Local), Upstream: r.Hop,
 		ClientMPTCP: spoken(r.ClientMPTCP), Up: r.Up, Down: r.Down, Ended: endingOf(r.Err), Trace: e.trace,
+	}
+	if len(r.Networks) > 0 {
+		l.Networks = make(map[string]Octets, len(r.Networks))
+		for _, n := range r.Networks {
+			l.Networks[n.Name] = Octets{n.Up, n.Down}
+		}
 	}
 	if r.Command == proxy.Associate {
 		l.Protocol = "udp"

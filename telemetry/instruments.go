@@ -20,6 +20,7 @@ const (
 	AttrDirection = attribute.Key("network.io.direction")
 	AttrOption    = attribute.Key("tandem.option")
 	AttrPolicy    = attribute.Key("tandem.policy") // of subscribers, as configured
+	AttrNetwork   = attribute.Key("tandem.access_network")
 	AttrVersion   = attribute.Key("version")
 	AttrGo        = attribute.Key("go.version")
 )
@@ -71,6 +72,12 @@ var instruments = []instrument{
 		for name, l := range s.Proxy.Listeners {
 			put(float64(l.Up), AttrListener.String(name), AttrDirection.String("transmit"))
 			put(float64(l.Down), AttrListener.String(name), AttrDirection.String("receive"))
+		}
+	}},
+	{"tandem.access_network.io", "By", "Bytes of payload that an access network has carried: transmit is from the side of clients, receive is to it.", counter, func(s *Sample, put put) {
+		for name, n := range s.Proxy.Networks {
+			put(float64(n.Up), AttrNetwork.String(name), AttrDirection.String("transmit"))
+			put(float64(n.Down), AttrNetwork.String(name), AttrDirection.String("receive"))
 		}
 	}},
 	{"tandem.dials", "{dial}", "Ways that led to a server, by hop.", counter, perHop(func(h *hopStats) uint64 { return h.Reached })},

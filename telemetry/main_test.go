@@ -48,8 +48,9 @@ func busy() *Sample {
 				"phones": {Accepted: 10, Served: 7, Up: 1000, Down: 5_000_000_000, Active: 2, MPTCP: 8, TCP: map[string]uint64{"peer_tcp": 2}, Refused: map[string]uint64{"destination": 1, "limit-pending": 2}},
 				"lan":    {Accepted: 1, TCP: map[string]uint64{"peer_tcp": 1}},
 			},
-			Hops:  map[string]*proxy.HopStats{"hag/192.0.2.1:8803": hop},
-			Loops: 2, Starving: true, Pauses: 3,
+			Hops:     map[string]*proxy.HopStats{"hag/192.0.2.1:8803": hop},
+			Networks: map[string]proxy.NetworkStats{"dsl": {Up: 3, Down: 4_000_000_000}, "other": {Up: 1}},
+			Loops:    2, Starving: true, Pauses: 3,
 			Options: proxy.OptionStats{options.InitialWindow: {options.Capped: 2}},
 		},
 		Upstreams:      map[string][]proxy.HopStatus{"hag": {{Name: "hag/192.0.2.1:8803", Up: true, Took: 5 * time.Millisecond}, {Name: "hag/192.0.2.2:8803"}}},
@@ -147,7 +148,7 @@ func (c *collector) take(path string, data []byte) error {
 
 // allowed are the attributes that metrics may have: all of them name something
 // of the configuration, or have a fixed set of values.
-var allowed = []attribute.Key{AttrListener, AttrUpstream, AttrReason, AttrDirection, AttrOption, AttrPolicy, AttrVersion, AttrGo}
+var allowed = []attribute.Key{AttrListener, AttrUpstream, AttrReason, AttrDirection, AttrOption, AttrPolicy, AttrNetwork, AttrVersion, AttrGo}
 
 // scrape asks for metrics as Prometheus does.
 func scrape(t *testing.T, tel *Telemetry) string {

@@ -174,6 +174,7 @@ func (g *gateway) serve(next *setup) error {
 		return err // not reached: newSetup has looked at them
 	}
 	g.server.SetResolver(next.resolver)
+	g.server.SetNetworks(accessNetworks(next.config.AccessNetworks))
 	rules := g.rules.Interceptor
 	next.start(func(ctx context.Context) { next.checkReturnRoutes(ctx, rules) })
 	if g.current != nil {

@@ -32,7 +32,8 @@ func (p *pathManagers) Paths() ([]admin.Paths, error) {
 			known[admin.Token(states[i].Token)] = true
 		}
 	}
-	return p.appendLegs(all, known)
+	all, err := p.appendLegs(all, known)
+	return nameNetworks(p.server.Networks(), all), err
 }
 
 // PathEvents implements admin.PathSource.

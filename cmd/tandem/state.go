@@ -31,6 +31,7 @@ func (g operated) Status() admin.Status {
 			OpenFiles: g.machine.files,
 		},
 		Connections: counted(&stats),
+		Networks:    networkTotals(stats.Networks),
 		Subscribers: g.subscriberCounters(),
 		Paths:       g.paths.counters(),
 	}

@@ -53,6 +53,9 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	if len(s.Options) > 0 || s.OptionsIgnored > 0 {
 		line("options", optionCounts(s))
 	}
+	for _, n := range s.Networks {
+		line("  over "+n.Name, bytesText(n.Up)+" up, "+bytesText(n.Down)+" down")
+	}
 	printSubscriberCounters(line, s.Subscribers)
 	printPathCounters(line, s.Paths)
 

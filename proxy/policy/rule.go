@@ -80,7 +80,7 @@ func newRuleTable(verb string, rules []Rule) (*ruleTable, error) {
 		if err := r.Validate(); err != nil {
 			return nil, fmt.Errorf("%s %w", verb, err)
 		}
-		p := unmapPrefix(r.Prefix)
+		p := Unmapped(r.Prefix)
 		normal = append(normal, Rule{Prefix: netip.PrefixFrom(p.Addr().WithZone(""), p.Bits()).Masked(), Ports: slices.Clone(r.Ports)})
 	}
 	// Wide prefixes go first, so that they are there to be inherited from.

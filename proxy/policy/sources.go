@@ -20,7 +20,7 @@ type Sources struct {
 func NewSources(prefixes []netip.Prefix) *Sources {
 	s := new(Sources)
 	for _, p := range prefixes {
-		s.prefixes.Insert(unmapPrefix(p))
+		s.prefixes.Insert(Unmapped(p))
 	}
 	return s
 }
@@ -40,9 +40,9 @@ func (s *Sources) Match(addr netip.Addr) (netip.Prefix, bool) {
 	return s.prefixes.LookupPrefixLPM(netip.PrefixFrom(addr, addr.BitLen()))
 }
 
-// unmapPrefix turns a prefix of IPv4-mapped addresses into the IPv4 prefix it
+// Unmapped turns a prefix of IPv4-mapped addresses into the IPv4 prefix it
 // stands for, because addresses are looked up unmapped.
-func unmapPrefix(p netip.Prefix) netip.Prefix {
+func Unmapped(p netip.Prefix) netip.Prefix {
 	const mapped = 96 // bits of ::ffff:0:0/96
 	if p.Addr().Is4In6() && p.Bits() >= mapped {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)

@@ -195,12 +195,12 @@ func (p *Pair) expired() {
 func (p *Pair) ended() bool { return p.Ends[Client].FD < 0 }
 
 func (p *Pair) finish(err error, reset bool) {
+	p.owner.Ending()
 	p.loop.Disarm(&p.timer)
 	p.unshape()
 	for i := range p.dirs {
 		p.dirs[i].drop(p.pool)
 	}
-	p.owner.Ending()
 	for i := range p.Ends {
 		if reset {
 			mptcp.ResetOnClose(p.Ends[i].FD)
