@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // FileOptions say where JSON lines go.
@@ -22,7 +24,8 @@ type FileOptions struct {
 }
 
 // file is a file of JSON lines. When it is put aside it becomes Path.1, and
-// what was that before Path.2.
+// what was that before Path.2. Other processes may write to the same files: the
+// predecessor of an upgrade does, as long as it has connections.
 type file struct {
 	o     FileOptions
 	now   func() time.Time
@@ -64,6 +67,9 @@ func (w *file) open() error {
 func (w *file) write(batch []entry) (int, error) {
 	done := 0
 	for done < len(batch) {
+		if err := w.follow(); err != nil {
+			return done, err
+		}
 		if err := w.rotate(); err != nil {
 			return done, err
 		}
@@ -94,24 +100,64 @@ func (w *file) write(batch []entry) (int, error) {
 	return done, nil
 }
 
-// rotate puts the file aside if it is large or old enough.
-func (w *file) rotate() error {
+// follow opens the file anew if another process has put it aside, and learns what
+// others have written.
+func (w *file) follow() error {
 	if w.f == nil {
 		return w.open() // it failed before
 	}
+	here, info, err := w.here()
+	if err != nil {
+		return err
+	}
+	if here {
+		w.size = max(w.size, info.Size())
+		return nil
+	}
+	err = w.f.Close()
+	w.f = nil
+	return errors.Join(err, w.open())
+}
+
+// here reports whether the open file is still the one at Path.
+func (w *file) here() (bool, fs.FileInfo, error) {
+	mine, err := w.f.Stat()
+	if err != nil {
+		return false, nil, err
+	}
+	there, err := os.Stat(w.o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, mine, nil
+	}
+	return err == nil && os.SameFile(mine, there), mine, err
+}
+
+// rotate puts the file aside if it is large or old enough.
+func (w *file) rotate() error {
 	large := w.o.MaxSize > 0 && w.size >= w.o.MaxSize
 	old := w.o.MaxAge > 0 && w.size > 0 && w.now().Sub(w.since) >= w.o.MaxAge
 	if !large && !old {
 		return nil
 	}
-	if err := w.f.Close(); err != nil {
-		return err
-	}
+	err := w.putAside()
 	w.f = nil
-	if err := w.shift(); err != nil {
+	if err != nil {
 		return err
 	}
 	return w.open()
+}
+
+// putAside closes the file, after it was put aside by this process or another:
+// whoever has the lock of the file may rename it.
+func (w *file) putAside() error {
+	if err := unix.Flock(int(w.f.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", w.o.Path, err)
+	}
+	here, _, err := w.here()
+	if err == nil && here {
+		err = w.shift()
+	}
+	return errors.Join(err, w.f.Close()) // which gives the lock back
 }
 
 // shift makes room for a file at Path.
