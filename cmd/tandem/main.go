@@ -31,7 +31,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), checkCommand(), hashPasswordCommand(), versionCommand())
-	root.AddCommand(statusCommand(), connectionsCommand(), subscribersCommand(), explainCommand(), pathsCommand(), setCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
+	root.AddCommand(statusCommand(), topCommand(), connectionsCommand(), subscribersCommand(), explainCommand(), pathsCommand(), setCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
 	root.AddCommand(labCommand(), benchCommand(), doctorCommand())
 	root.AddCommand(manualCommand(root))
 	root.SetArgs(args)
