@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-gateway/tandem/proxy/relay"
 	"github.com/tandem-gateway/tandem/proxy/relay/relaytest"
 	"github.com/tandem-gateway/tandem/proxy/socks"
+	"github.com/tandem-gateway/tandem/redundant"
 )
 
 // gateway makes connections through a whole server for the suite of package
@@ -95,11 +96,11 @@ func (g *gateway) ending(f flow) chan error {
 }
 
 // Record implements Recorder. A server that resets at once may do so before the
-// converter has told of it, which then tells of the reset.
+// converter has told of it, which then tells of the reset; as streams do.
 func (g *gateway) Record(r *Record) {
 	err := r.Err
 	var answered *converter.Error
-	if errors.As(err, &answered) && answered.Code == wire.ConnectionReset {
+	if errors.As(err, &answered) && answered.Code == wire.ConnectionReset || errors.Is(err, redundant.ErrReset) {
 		err = unix.ECONNRESET
 	}
 	g.ending(flow{r.Listener, r.Client}) <- err
@@ -195,14 +196,9 @@ func straight(mode mptcp.Mode) Upstream {
 	return NewDirect("direct", mptcp.ConnectOptions{Mode: mode}, Source{}, false)
 }
 
-// TestConformance holds whole servers to the behaviour of a wire: front ends
-// and kinds of upstreams, and with them every pair of transports once. Package
-// relay has the combinations.
-func TestConformance(t *testing.T) {
-	if !inOwnNamespace(t) {
-		return
-	}
-	// As in package relay: large packets make MPTCP wait for timers.
+// smallPackets as in package relay: large ones make MPTCP wait for timers.
+func smallPackets(t *testing.T) {
+	t.Helper()
 	sysctl(t, "ipv4/tcp_congestion_control", "reno")
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {
@@ -211,6 +207,35 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestConformanceOfStreams does it with streams of two legs in the middle.
+func TestConformanceOfStreams(t *testing.T) {
+	if !inOwnNamespace(t) {
+		return
+	}
+	smallPackets(t)
+	aggregator := serve(t, Options{}, convertListener(converter.ServerConfig{Redundancy: true}))
+	legs := relaytest.Legs{Client: relaytest.MPTCP, Server: relaytest.TCP}
+	relaytest.Run(t, newGateway(t, &gateway{
+		legs: legs,
+		listener: func(netip.AddrPort, mptcp.Mode) *Listener {
+			return through(redundantly(aggregator.addr, twoPaths()))
+		},
+		hello:  func(target netip.AddrPort) string { return hello + request(socks.Connect, target) },
+		answer: len(welcome) + len("\x05\x00\x00\x01") + 4 + 2,
+		late:   true,
+	}), legs)
+}
+
+// TestConformance holds whole servers to the behaviour of a wire: front ends
+// and kinds of upstreams, and with them every pair of transports once. Package
+// relay has the combinations.
+func TestConformance(t *testing.T) {
+	if !inOwnNamespace(t) {
+		return
+	}
+	smallPackets(t)
 	aggregator := convertListener(converter.ServerConfig{})
 	aggregatorAddr := serve(t, Options{}, aggregator).addr
 	for name, front := range map[string]*gateway{
