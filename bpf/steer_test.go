@@ -181,6 +181,18 @@ func TestPrimary(t *testing.T) {
 	}
 }
 
+// TestFirstPath gives connections a policy while their second subflow is being
+// opened.
+func TestFirstPath(t *testing.T) {
+	slow := lab.LinkSpec{Delay: 30 * time.Millisecond}
+	c := steerOver(t, labtest.TwoPath(t, lab.TwoPathSpec{Cell: slow}), Options{Steering: true}, Policy{})
+	for range 8 {
+		if state := c.state(t, c.connect(t, Policy{})); state[0].Subflow != 1 || state[0].MinRTT > state[1].MinRTT {
+			t.Fatalf("first path: %+v, second: %+v", state[0], state[1])
+		}
+	}
+}
+
 // TestPrimaryDies has the first path fail in mid-transfer, in two ways.
 func TestPrimaryDies(t *testing.T) {
 	for name, kill := range map[string]func(*steered){

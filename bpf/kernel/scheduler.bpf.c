@@ -321,7 +321,9 @@ static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_
 		return NULL;
 	if (s->token)
 		return s;
-	if (BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join))
+	/* mp_join of one that we open is set when the peer has answered. */
+	if (BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join) ||
+	    BPF_CORE_READ_BITFIELD_PROBED(subflow, request_join))
 		addresses |= (__u8)local_address_id(subflow) << 8 | BPF_CORE_READ(subflow, remote_id);
 	s->path = claim(c, number, addresses);
 	if (s->path >= PATHS)
