@@ -35,19 +35,50 @@ type schedulerConnection struct {
 		AckedAt     uint64
 		FullSince   uint64
 		FullAt      uint64
-		SrttUs      uint32
-		MinRttUs    uint32
-		Limit       uint32
-		Unacked     uint32
-		Lost        uint8
-		Padding     [3]uint8
-		Refused     schedulerSubflowOption
+		CalmAt      uint64
+		BusyAt      uint64
+		Thin        struct {
+			_        structs.HostLayout
+			After    uint64
+			Failures uint32
+			Padding  uint32
+		}
+		EpochAcked uint64
+		Most       uint64
+		Cap        uint32
+		Growing    uint32
+		Route      uint32
+		NotSent    uint32
+		CalmUs     [2]uint32
+		SrttUs     uint32
+		MinRttUs   uint32
+		Limit      uint32
+		Unacked    uint32
+		Lost       uint8
+		Padding    [3]uint8
+		Refused    schedulerSubflowOption
 	}
-	ChosenAt   uint64
-	Generation uint32
-	Waking     uint32
-	Chosen     uint32
-	Slow       uint32
+	ChosenAt        uint64
+	EpochAt         uint64
+	Acked           uint64
+	Window          uint64
+	Delivered       uint64
+	DeliveredBefore uint64
+	Before          uint64
+	BulkAt          uint64
+	ChangedAt       uint64
+	TrialHalf       uint64
+	TrialAcked      uint64
+	Open            uint32
+	Trial           uint32
+	Bad             uint32
+	LeftUs          uint32
+	Backlog         uint32
+	Clean           uint32
+	Generation      uint32
+	Waking          uint32
+	Chosen          uint32
+	Slow            uint32
 }
 
 type schedulerFamily uint32
@@ -102,6 +133,7 @@ const (
 	schedulerSchedulerWEIGHTED       schedulerScheduler = 3
 	schedulerSchedulerSERVER         schedulerScheduler = 4
 	schedulerSchedulerOVERFLOW       schedulerScheduler = 5
+	schedulerSchedulerAUTO           schedulerScheduler = 6
 )
 
 type schedulerSubflowOption uint32
@@ -127,6 +159,7 @@ const (
 	schedulerMapPolicies                = "policies"
 	schedulerMapReno0                   = "reno_0"
 	schedulerMapReno1                   = "reno_1"
+	schedulerMapRoutes                  = "routes"
 	schedulerMapSubflows                = "subflows"
 	schedulerMapWakes                   = "wakes"
 	schedulerProgAnyInAckEvent          = "any_in_ack_event"
@@ -246,6 +279,7 @@ type schedulerMapSpecs struct {
 	Policies    *ebpf.MapSpec `ebpf:"policies"`
 	Reno0       *ebpf.MapSpec `ebpf:"reno_0"`
 	Reno1       *ebpf.MapSpec `ebpf:"reno_1"`
+	Routes      *ebpf.MapSpec `ebpf:"routes"`
 	Subflows    *ebpf.MapSpec `ebpf:"subflows"`
 	Wakes       *ebpf.MapSpec `ebpf:"wakes"`
 }
@@ -291,6 +325,7 @@ type schedulerMaps struct {
 	Policies    *ebpf.Map `ebpf:"policies"`
 	Reno0       *ebpf.Map `ebpf:"reno_0"`
 	Reno1       *ebpf.Map `ebpf:"reno_1"`
+	Routes      *ebpf.Map `ebpf:"routes"`
 	Subflows    *ebpf.Map `ebpf:"subflows"`
 	Wakes       *ebpf.Map `ebpf:"wakes"`
 }
@@ -308,6 +343,7 @@ func (m *schedulerMaps) Close() error {
 		m.Policies,
 		m.Reno0,
 		m.Reno1,
+		m.Routes,
 		m.Subflows,
 		m.Wakes,
 	)

@@ -23,6 +23,7 @@ const (
 	Weighted                       // all in shares by PathPolicy.Weight
 	Server                         // the path that data last came on
 	Overflow                       // the next path only while those before it are full
+	Auto                           // one path, and others only while they add to what arrives
 )
 
 const (
@@ -157,6 +158,8 @@ func (s *Steering) raw(p Policy) (*schedulerPolicy, error) {
 		raw.Scheduler = schedulerSchedulerSERVER
 	case Overflow:
 		raw.Scheduler = schedulerSchedulerOVERFLOW
+	case Auto:
+		raw.Scheduler = schedulerSchedulerAUTO
 	default:
 		return nil, fmt.Errorf("%w: scheduler %d", ErrPolicy, p.Scheduler)
 	}

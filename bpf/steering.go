@@ -120,7 +120,7 @@ func (s *Steering) wrap(spec *ebpf.CollectionSpec, name string, names [2][caName
 		}
 	}
 	shared := make(map[string]*ebpf.Map)
-	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows, schedulerMapOutgoing} {
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows, schedulerMapOutgoing, schedulerMapRoutes} {
 		shared[m] = s.common.Maps[m]
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})

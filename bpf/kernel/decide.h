@@ -6,53 +6,8 @@
 #ifndef TANDEM_DECIDE_H
 #define TANDEM_DECIDE_H
 
-#include "mptcp.h"
-#include "policy.h"
-
-#include <stdbool.h>
-
-#define MS 1000000ULL
-#define FULL_FOR (300 * MS)   /* a queue that never was empty for that long is full */
-#define ROOM_FOR (1000 * MS)  /* a path is full until it was not for that long */
-#define FRESH_FOR (1000 * MS) /* measurements of a path are current for that long */
-#define RATE_OVER (50 * MS)    /* a rate is measured over that time */
-#define RATE_FOR (500 * MS)   /* the highest rate counts for that long */
-#define DWELL (100 * MS)      /* time between two choices by delay */
-#define BURST 65536	      /* MPTCP_SEND_BURST_SIZE of net/mptcp/protocol.c */
-#define LEAST_RATE 20000      /* bytes/s of a path ahead of its share */
-
-static __always_inline __u32 within(__u32 path) { return path & (PATHS - 1); }
-
-static __always_inline bool wanted(const struct policy *p, __u32 i)
-{
-	return p->limit[i] && (p->scheduler != WEIGHTED || p->weight[i]);
-}
-
-/* A path that is not wanted, or that has gone silent, carries new data only if
- * there is none better: connections never lose their last subflow. */
-APART __u32 fitness(const struct policy *p, const struct connection *c, __u32 i)
-{
-	if (!p || !c || i >= PATHS || !c->paths[i].subflow)
-		return 0;
-	return 1 + 2 * wanted(p, i) + !c->paths[i].lost;
-}
-
-APART __u32 first_path(const struct policy *p, const struct connection *c)
-{
-	__u32 best = 0, first = 0;
-
-	if (!p || !c)
-		return 0;
-	for (__u32 i = 0; i < PATHS; i++) {
-		__u32 f = fitness(p, c, i);
-
-		if (f > best) {
-			best = f;
-			first = i;
-		}
-	}
-	return first;
-}
+#include "auto.h"
+#include "fitness.h"
 
 /* The queue of a path that was left alone has drained. */
 static __always_inline __u32 delay_of(const struct path *path, __u64 now)
@@ -174,6 +129,11 @@ APART __u32 decide(const struct policy *p, const struct connection *c, __u32 me,
 		break;
 	case OVERFLOW:
 		if (!overflowing(p, c, me, fit, now))
+			return 0;
+		break;
+	case AUTO:
+		limit = auto_rate(p, c, me, fit);
+		if (!limit)
 			return 0;
 		break;
 	}

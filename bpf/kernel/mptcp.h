@@ -34,8 +34,18 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
+struct in6_words {
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
 struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
 	unsigned char skc_state;
+	struct in6_words skc_v6_daddr;
+	struct in6_words skc_v6_rcv_saddr;
 };
 
 struct sock {
@@ -43,6 +53,7 @@ struct sock {
 	__u16 sk_protocol;
 	int sk_err;
 	unsigned long sk_pacing_rate;
+	int sk_sndbuf;
 	struct sock_cgroup_data sk_cgrp_data;
 };
 
@@ -63,6 +74,10 @@ struct minmax {
 	struct minmax_sample s[3];
 };
 
+struct tcp_rack {
+	__u32 rtt_us;
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_sent;
@@ -71,6 +86,7 @@ struct tcp_sock {
 	__u64 bytes_retrans;
 	__u32 srtt_us;
 	struct minmax rtt_min;
+	struct tcp_rack rack;
 	__u32 write_seq;
 	__u32 snd_nxt;
 	__u32 snd_una;
@@ -82,8 +98,11 @@ struct tcp_sock {
 };
 
 struct mptcp_sock {
+	__u64 write_seq;
 	__u64 bytes_received;
 	__u64 bytes_acked;
+	__u64 snd_una;
+	__u64 wnd_end;
 	__u32 token;
 	struct sock *first;
 };
@@ -121,6 +140,14 @@ static __always_inline struct mptcp_subflow_context *subflow_of(struct tcp_sock 
 	if (!tp->is_mptcp)
 		return NULL;
 	return tp->inet_conn.icsk_ulp_data;
+}
+
+/* The connection of a subflow, to be read with BPF_CORE_READ. */
+static __always_inline const struct mptcp_sock *connection_of(struct tcp_sock *tp)
+{
+	const struct mptcp_subflow_context *subflow = subflow_of(tp);
+
+	return (const struct mptcp_sock *)BPF_CORE_READ(subflow, conn);
 }
 
 /* Number of a subflow in its connection, 0 if the kernel (before 6.5) does not

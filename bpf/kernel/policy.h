@@ -17,6 +17,7 @@ enum scheduler {
 	WEIGHTED,
 	SERVER,
 	OVERFLOW,
+	AUTO,
 };
 
 /* Congestion controls that can be wrapped. */
@@ -48,6 +49,13 @@ struct policy {
 	__u32 delayed_ack_us;  /* 0 is the kernel's */
 };
 
+/* When something that failed may be tried again. */
+struct again {
+	__u64 after; /* ns */
+	__u32 failures;
+	__u32 padding;
+};
+
 /* A path of a connection, kept while its subflow comes and goes. */
 struct path {
 	__u32 subflow;	 /* number of the live subflow, 0 if there is none */
@@ -61,6 +69,16 @@ struct path {
 	__u64 acked_at;	 /* ns, last sign of life */
 	__u64 full_since; /* ns, 0 while its queue runs empty at times */
 	__u64 full_at;	 /* ns, when it was last full for long */
+	__u64 calm_at;	 /* ns, begin of the present time for calm_us */
+	__u64 busy_at;	 /* ns, when there was last too much on the way for calm_us */
+	struct again thin; /* AUTO: as the only path */
+	__u64 epoch_acked; /* AUTO: bytes acknowledged until the end of the last epoch */
+	__u64 most;	  /* AUTO: bytes/s, in the best epoch since it was tried */
+	__u32 cap;	  /* AUTO: bytes/s beside others, 0 is none */
+	__u32 growing;	  /* AUTO: the cap was just raised */
+	__u32 route;	  /* AUTO: place in routes */
+	__u32 not_sent;	  /* AUTO: how much may wait in front of it */
+	__u32 calm_us[2]; /* smallest RTT of the present and the last short time */
 	__u32 srtt_us;
 	__u32 min_rtt_us;
 	__u32 limit;	/* in force: bytes/s, 0 is skipped, or UNLIMITED */
@@ -74,9 +92,26 @@ struct path {
 struct connection {
 	struct path paths[PATHS];
 	__u64 chosen_at; /* ns */
+	/* Of AUTO: */
+	__u64 epoch_at;	  /* ns, end of the last epoch */
+	__u64 acked;	  /* bytes that the peer had in order then */
+	__u64 window;	  /* bytes that may be on the way */
+	__u64 delivered;  /* bytes/s in the last epoch */
+	__u64 delivered_before; /* and in the one before */
+	__u64 before;	  /* bytes/s without the last path that was tried */
+	__u64 bulk_at;	  /* ns, begin of bulk */
+	__u64 changed_at; /* ns, when open last changed */
+	__u64 trial_half; /* ns, when a trial began to count */
+	__u64 trial_acked; /* bytes that the peer had then */
+	__u32 open;	  /* bits, paths of bulk; 0 uses the chosen path alone */
+	__u32 trial;	  /* path that is tried, plus 1, or 0 */
+	__u32 bad;	  /* epochs that were worse than without the last path */
+	__u32 left_us;	  /* delay of the path that was chosen before */
+	__u32 backlog;	  /* there is data that the peer does not have */
+	__u32 clean;	  /* epochs without anything to wait for on paths that are not open */
 	__u32 generation;
 	__u32 waking; /* user space was asked to kick */
-	__u32 chosen; /* path, by SMALLEST_DELAY and SERVER */
+	__u32 chosen; /* path, by SMALLEST_DELAY, SERVER and AUTO */
 	__u32 slow;   /* the first path is above the delay threshold */
 };
 

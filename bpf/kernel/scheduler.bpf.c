@@ -21,13 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define TCP_NOTSENT_LOWAT 25
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008 /* since Linux 6.13 */
 #define TCP_CA_Loss 4 /* enum tcp_ca_state */
-#define USEC_PER_SEC 1000000ULL
-#define NSEC_PER_SEC 1000000000ULL
 #define CONNECTIONS (1 << 15)
-
-/* More than that waits in front of a subflow only if the scheduler has no other
- * choice: what waits there goes out on it, whatever is decided meanwhile. */
-#define NOT_SENT (32 << 10)
 
 /* A sibling without an ACK for that long will not notice by itself that it is
  * to do something else. */
@@ -147,7 +141,9 @@ static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u6
 	path->min_rtt_us = tp->rtt_min.s[0].v;
 	path->acked_at = now;
 	measure_rate(tp, path, now);
-	if (!not_sent)
+	note_rtt(path, tp->rack.rtt_us, now);
+	/* Less than a segment may wait for an ACK only (Nagle). */
+	if (not_sent < tp->mss_cache)
 		path->full_since = 0;
 	else if (!path->full_since)
 		path->full_since = now;
@@ -167,11 +163,15 @@ APART int judge(const struct policy *p, struct connection *c, __u32 me, __u64 no
 	srtt_us = c->paths[me].srtt_us;
 	if (c->generation != p->generation) {
 		c->generation = p->generation;
+		c->open = 0;
+		c->trial = 0;
 		for (__u32 i = 0; i < PATHS; i++)
 			c->paths[i].base = c->paths[i].assigned;
 	}
 	if (p->scheduler == SMALLEST_DELAY)
 		choose_fastest(p, c, now);
+	if (p->scheduler == AUTO && !c->open && !bulky(c, now))
+		choose_calm(p, c, now);
 	/* Back takes a quarter less, or noise would have it to and fro. */
 	if (me == first_path(p, c))
 		c->slow = srtt_us > (c->slow ? limit_us - limit_us / 4 : limit_us);
@@ -194,7 +194,7 @@ static __always_inline void steer(struct sock *sk, bool acked)
 	struct policy *p;
 	struct path *path;
 	__u64 now, rate;
-	__u32 limit;
+	__u32 limit, not_sent;
 
 	if (!s)
 		return;
@@ -211,12 +211,19 @@ static __always_inline void steer(struct sock *sk, bool acked)
 	if (acked) {
 		path->lost = 0;
 		measure(tp, path, now);
+		if (p->scheduler == AUTO)
+			observe(p, c, connection_of(tp), now);
 	}
 	judge(p, c, within(s->path), now);
 	limit = decide(p, c, within(s->path), now);
 	if (limit != path->limit || !acked) {
 		path->limit = limit;
 		bpf_setsockopt(sk, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof(limit));
+	}
+	not_sent = p->scheduler == AUTO ? not_sent_of(c, s->path) : NOT_SENT;
+	if (not_sent != path->not_sent) {
+		path->not_sent = not_sent;
+		bpf_setsockopt(sk, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	}
 	if (limit && !sk->sk_pacing_rate) {
 		rate = first_rate(tp);
@@ -336,6 +343,8 @@ static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_
 	c->paths[within(s->path)].window_acked = tp->bytes_acked;
 	c->paths[within(s->path)].window_at = bpf_ktime_get_ns();
 	c->paths[within(s->path)].limit = UNLIMITED;
+	c->paths[within(s->path)].not_sent = NOT_SENT;
+	c->paths[within(s->path)].route = route_between((struct sock *)tp);
 	measure(tp, &c->paths[within(s->path)], bpf_ktime_get_ns());
 	for (__u32 i = 0; i < PATHS; i++)
 		c->paths[i].base = c->paths[i].assigned;
@@ -463,12 +472,13 @@ int tandem_subflow(struct bpf_sock_ops *ctx)
 
 static __always_inline void let_go(struct tcp_sock *tp, struct steered *s)
 {
-	__u32 unlimited = UNLIMITED, original = s->original;
+	__u32 unlimited = UNLIMITED, not_sent = NOT_SENT, original = s->original;
 	struct name name = kernel_names[original && original < FAMILIES ? original & 3 : CUBIC];
 	const struct policy none = {};
 	enum subflow_option refused = 0;
 
 	bpf_setsockopt(tp, SOL_SOCKET, SO_MAX_PACING_RATE, &unlimited, sizeof(unlimited));
+	bpf_setsockopt(tp, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	kick(tp, s, &none); /* the kernel's do not all begin with a rate */
 	bpf_setsockopt(tp, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
 	set_options(tp, &none, &s->options, &refused);

@@ -37,7 +37,6 @@ type tuner struct {
 var (
 	errNoSteering  = errors.New("eBPF programs for it are loaded at start only, and no configuration wanted options then: start tandem again")
 	errRedundant   = errors.New("one MPTCP connection cannot carry bytes twice: it takes an upstream with convert.redundant")
-	errAuto        = errors.New("not built into this version; overflow is the closest")
 	errPaths       = fmt.Errorf("only the first %d paths are told apart", bpf.MaxPaths)
 	errSegments    = errors.New("the kernel cannot count segments: ask for a share of the RTT")
 	errSegmentsToo = errors.New("the kernel cannot count segments, and the RTT is not known yet")
@@ -179,8 +178,6 @@ func (t *tuner) supports(o options.Option, v options.Value) error {
 		return t.missing
 	case o == options.Scheduler && v.Schedule().Mode == options.ModeRedundant:
 		return errRedundant
-	case o == options.Scheduler && v.Schedule().Mode == options.ModeAuto:
-		return errAuto
 	case o == options.SubflowRateLimit && v.RateLimit().Path > bpf.MaxPaths:
 		return errPaths
 	case o == options.InitialWindow && v.InitialWindow() > bpf.MaxInitialWindow:
@@ -266,7 +263,7 @@ func (t *tuner) apply(token uint32, s options.Set) (failed []options.Reason) {
 var schedulers = map[options.Mode]bpf.Scheduler{
 	options.ModeDefault: bpf.Default, options.ModePrimary: bpf.Primary, options.ModeSmallestDelay: bpf.SmallestDelay,
 	options.ModeRoundRobin: bpf.RoundRobin, options.ModeServer: bpf.Server, options.ModeOverflow: bpf.Overflow,
-	options.ModeWeighted: bpf.Weighted,
+	options.ModeWeighted: bpf.Weighted, options.ModeAuto: bpf.Auto,
 }
 
 // policyOf is a set as the programs know it, without delayed-ack.

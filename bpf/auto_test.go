@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+)
+
+// auto is a connection with that scheduler over emulated links.
+func auto(t *testing.T, wifi, cell lab.LinkSpec) *steered {
+	t.Helper()
+	wifi.Emulate, cell.Emulate = true, true
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: wifi, Cell: cell})
+	return steerOver(t, tp, Options{Steering: true}, Policy{Scheduler: Auto})
+}
+
+// awaitThin moves a little at a time until all of it goes onto one path.
+func (c *steered) awaitThin(t *testing.T, path int) {
+	t.Helper()
+	labtest.Await(t, patience, "thin stream on the path with less delay", func() bool {
+		got := c.sent(t, c.ends, 1000)
+		return got[path] > 0 && got[1-path] == 0
+	})
+}
+
+// TestAutoThin changes which path has less delay.
+func TestAutoThin(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Delay: 40 * time.Millisecond}, lab.LinkSpec{Delay: 5 * time.Millisecond})
+	c.awaitThin(t, 1)
+	if err := c.Cell.SetDelay(150 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitThin(t, 0)
+}
+
+// TestAutoAdds has both paths carry bulk that neither could alone, and only one
+// of them when there is little left.
+func TestAutoAdds(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond})
+	stop := c.bulk(t)
+	sent := c.awaitSent(t, c.ends, 1, 2e6)
+	t.Logf("second path carried %d bytes beside %d", sent[1], sent[0])
+	stop()
+}
+
+// TestAutoHurts: a path that others would have to wait for is tried and left, and
+// a later connection that has nothing to gain by it does not try it again.
+func TestAutoHurts(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 1e6, Delay: 5 * time.Millisecond})
+	stop := c.bulk(t)
+	before := c.state(t, c.ends)[1].Sent
+	labtest.Await(t, patience, "second path was tried and left", func() bool {
+		second := c.state(t, c.ends)[1]
+		return second.Sent > before && second.Limit == 0
+	})
+	stop()
+	later := c.connect(t, Policy{Scheduler: Auto})
+	// It may be the path of a thin stream, before there is bulk.
+	if got := c.sent(t, later, 3e6); got[1] > 150e3 {
+		t.Errorf("%d bytes on a path that is known to hurt", got[1])
+	}
+}
+
+// TestAutoDies has the path in use fail.
+func TestAutoDies(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 20e6, Delay: 30 * time.Millisecond})
+	c.awaitThin(t, 0)
+	stop := c.bulk(t)
+	c.awaitSent(t, c.ends, 0, 100_000)
+	if err := c.WiFi.Down(); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitSent(t, c.ends, 1, 500_000)
+	if err := c.WiFi.Up(); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitSent(t, c.ends, 0, 500_000)
+	stop()
+}
