@@ -369,6 +369,37 @@ func TestDrain(t *testing.T) {
 	stop()
 }
 
+// TestSetAll steers and releases some connections at once, beside one that
+// cannot be.
+func TestSetAll(t *testing.T) {
+	c := steer(t, 40e6, 40e6, Policy{})
+	second := c.connect(t, Policy{})
+	change := func(p *Policy) (failed map[uint32]error) {
+		c.Client.Do(func() error {
+			failed = c.s.SetAll(map[uint32]*Policy{c.clientToken: p, second.clientToken: p, 1: p})
+			return nil
+		})
+		return failed
+	}
+	failed := change(&Policy{Scheduler: Primary})
+	if len(failed) != 1 || !errors.Is(failed[1], ErrNoSubflow) {
+		t.Errorf("failed: %v", failed)
+	}
+	c.settle(t, c.ends, 1)
+	c.settle(t, second, 1)
+	if failed := change(&Policy{Scheduler: 200}); len(failed) != 3 || !errors.Is(failed[1], ErrPolicy) {
+		t.Errorf("a policy that cannot be: %v", failed)
+	}
+	if failed := change(nil); len(failed) != 0 {
+		t.Errorf("failed to release: %v", failed)
+	}
+	for _, token := range []uint32{c.clientToken, second.clientToken} {
+		if _, err := c.s.State(token); !errors.Is(err, ErrNoSubflow) {
+			t.Errorf("state without a policy: %v", err)
+		}
+	}
+}
+
 // TestClear gives a connection back to the kernel.
 func TestClear(t *testing.T) {
 	c := steer(t, 40e6, 40e6, Policy{Scheduler: Primary, UserTimeout: time.Minute})

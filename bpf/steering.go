@@ -245,16 +245,25 @@ func (s *Steering) wake(asked *ringbuf.Reader, namespace *os.File) {
 // bringInLine has all subflows of the thread's namespace do what the policies
 // say, and tells how many belong to a connection.
 func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
+	err = s.walk(func(t uint32) {
+		if t == token {
+			subflows++
+		}
+	})
+	return subflows, err
+}
+
+// walk has all subflows of the thread's namespace do what the policies say, and
+// calls f with the token of each that has one.
+func (s *Steering) walk(f func(token uint32)) error {
 	walk, err := s.kick.Open()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	tokens, err := io.ReadAll(walk)
 	err = errors.Join(err, walk.Close())
 	for ; len(tokens) >= 4; tokens = tokens[4:] {
-		if binary.NativeEndian.Uint32(tokens) == token {
-			subflows++
-		}
+		f(binary.NativeEndian.Uint32(tokens))
 	}
-	return subflows, err
+	return err
 }

@@ -39,7 +39,7 @@ const (
 )
 
 func measureCongestion(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
-	warm, hold, rounds := 3*time.Second, 10*time.Second, 1
+	warm, hold, rounds := 3*time.Second, 8*time.Second, 1
 	names := []string{"reno", "cubic", "bbr"}
 	if e.Quick {
 		warm, hold, names = 100*time.Millisecond, 300*time.Millisecond, names[1:]

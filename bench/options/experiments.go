@@ -6,8 +6,8 @@ import "github.com/tandem-gateway/tandem/bench/experiment"
 
 // Experiments of this package, in the order in which they run.
 var Experiments = []experiment.Experiment{
-	rateLimit, delayThreshold, congestionControl,
+	rateLimit, delayThreshold, congestionControl, initialWindow, overhead, atScale,
 }
 
 // Children are the processes that they start.
-var Children = map[string]experiment.Child{}
+var Children = map[string]experiment.Child{overheadChild: serveOverhead, scaleChild: serveScale}

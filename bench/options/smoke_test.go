@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 // TestQuick runs short forms for real. What they measure is not judged, but that
 // no byte was lost.
 func TestQuick(t *testing.T) {
-	for id, r := range experimenttest.Quick(t, Experiments, "options-rate-limit", "options-delay-threshold", "options-congestion") {
+	for id, r := range experimenttest.Quick(t, Experiments) {
 		t.Logf("%s took %.1f s", id, r.End.Seconds)
 		for _, v := range r.Verdicts {
 			if strings.Contains(v.Got, errOtherBytes.Error()) {
