@@ -41,7 +41,7 @@ type Socket struct {
 // none. The socket of a process that has died is replaced. The error wraps
 // ErrInUse if the process lives.
 func Listen(o SocketOptions) (*Socket, error) {
-	gid, err := groupID(o.Group)
+	gid, err := GroupID(o.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +180,8 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { _ = d.Close() }, nil
 }
 
-// groupID finds a group by its name or number; -1 for none.
-func groupID(name string) (int, error) {
+// GroupID finds a group by its name or number; -1 for none.
+func GroupID(name string) (int, error) {
 	if name == "" {
 		return -1, nil
 	}

@@ -70,6 +70,15 @@ func enterCgroup(inherited bool) (*cgroup, error) {
 	return nil, fmt.Errorf("move into cgroup: %w", err)
 }
 
+// Cgroups is the directory in which the cgroup of this process is made, or was.
+func Cgroups() (string, error) {
+	dir, err := presentCgroup()
+	if err == nil && ownName.MatchString(filepath.Base(dir)) {
+		dir = filepath.Dir(dir)
+	}
+	return dir, err
+}
+
 // id is by what the programs know the cgroup.
 func (c *cgroup) id() (uint64, error) {
 	var st unix.Stat_t
@@ -92,7 +101,9 @@ func (c *cgroup) leave() error {
 			break
 		}
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Who has become another user may have no right to, and the next instance does
+	// it when this process has ended.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("leave cgroup: %w", err)
 	}
 	return nil

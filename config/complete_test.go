@@ -86,7 +86,7 @@ func TestCompleteFileHasEveryKey(t *testing.T) {
 // withoutDefault are the keys that are empty, 0, off or false unless given. A
 // key with another default is in defaults.go.
 var withoutDefault = []string{
-	"workers", "admin.group", "admin.listen", "admin.token-file", "admin.tls.cert-file", "admin.tls.key-file", "admin.tls.client-ca-file",
+	"workers", "rights.user", "rights.read", "rights.write", "admin.group", "admin.listen", "admin.token-file", "admin.tls.cert-file", "admin.tls.key-file", "admin.tls.client-ca-file",
 	"telemetry.prometheus.listen", "telemetry.otlp.endpoint", "telemetry.otlp.headers", "telemetry.otlp.headers[].name",
 	"telemetry.otlp.headers[].value", "telemetry.otlp.headers[].value-file", "telemetry.otlp.ca-file", "telemetry.otlp.cert-file",
 	"telemetry.otlp.key-file", "telemetry.traces.ratio", "records.file.path", "records.ipfix.collectors", "records.ipfix.domain",

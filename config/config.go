@@ -22,6 +22,9 @@ type Config struct {
 	// How long connections may stay with the process from before an upgrade.
 	UpgradeDrainTimeout time.Duration `yaml:"upgrade-drain-timeout"`
 
+	// What Tandem may do once it is started.
+	Rights Rights `yaml:"rights"`
+
 	// How operators see and steer a running Tandem.
 	Admin Admin `yaml:"admin"`
 

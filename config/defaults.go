@@ -25,6 +25,7 @@ func defaults() *Config {
 		Log:                 Log{Level: LogInfo, Format: LogText},
 		DrainTimeout:        30 * time.Second,
 		UpgradeDrainTimeout: 24 * time.Hour,
+		Rights:              Rights{Sandbox: true},
 		Admin:               Admin{Socket: AdminSocket},
 		Telemetry:           Telemetry{OTLP: OTLP{Interval: 15 * time.Second, Timeout: 10 * time.Second}},
 		Records: Records{

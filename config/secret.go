@@ -124,6 +124,7 @@ func (c *Config) locate(dir string) {
 		}
 	}
 	c.locateTelemetry(dir)
+	c.Rights.locate(dir)
 	c.Subscribers.locateQuotas(dir)
 }
 

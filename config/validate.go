@@ -137,6 +137,7 @@ func (v *validator) networkInterface(path, name string) {
 // config checks everything.
 func (v *validator) config(c *Config) {
 	ranged(v, "workers", c.Workers, 0, 1024)
+	v.rights(&c.Rights)
 	v.admin(&c.Admin)
 	v.telemetry(c.Telemetry)
 	v.records(c.Records)

@@ -25,6 +25,8 @@ type estate struct {
 	Sockets []proxy.Socket `json:"sockets,omitempty"` // of listeners
 	Admin   *place         `json:"admin,omitempty"`
 	Scrapes []scrape       `json:"scrapes,omitempty"`
+	// Confined: files are out of reach, for successors as well.
+	Confined bool `json:"confined,omitempty"`
 	// fromManager: there is no predecessor, the service manager has opened these.
 	fromManager bool
 	// Table is the nftables table in use. The successor makes another one, and
@@ -89,7 +91,7 @@ func inherited(p *handover.Predecessor) (*estate, error) {
 
 // estate is what g has to leave.
 func (g *gateway) estate() *estate {
-	e := &estate{Sockets: g.server.Sockets(), Scrapes: g.observers.scrapes}
+	e := &estate{Confined: g.confined, Sockets: g.server.Sockets(), Scrapes: g.observers.scrapes}
 	if g.admin.socket != nil {
 		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket), Activated: g.admin.activated}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"runtime"
 	"sync"
 	"time"
@@ -38,6 +39,7 @@ type gateway struct {
 	observers observers
 	aaa       aaa
 	command   []string // that starts a successor
+	confined  bool     // to some files
 
 	changing sync.Mutex // of who changes what runs
 
@@ -67,6 +69,12 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	}
 	g.tuner = newTuner(g.programs, g.noEBPF, g.log)
 	options.Tuner = g.tuner
+	// The programs came first: their cgroup may take root to make.
+	if g.confined, err = confine(c, file, g.command, left, g.log); err != nil {
+		g.disown(left)
+		g.closePrograms()
+		return nil, err
+	}
 	if g.server, err = proxy.NewServer(options); err != nil {
 		g.closePrograms()
 		return nil, err
@@ -206,6 +214,7 @@ func (g *gateway) reloadNow() (*config.Config, error) {
 		return nil, admin.ErrDraining
 	}
 	c, err := load(g.file)
+	before := g.current.config.Rights
 	if err == nil {
 		err = g.apply(c)
 	}
@@ -215,6 +224,9 @@ func (g *gateway) reloadNow() (*config.Config, error) {
 	}
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
+	}
+	if !reflect.DeepEqual(c.Rights, before) {
+		g.log.Warn("rights change when tandem is started again")
 	}
 	g.logs.apply(c.Log)
 	g.admin.apply(c.Admin, g.log)

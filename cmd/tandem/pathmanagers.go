@@ -118,7 +118,11 @@ func (p *pathManagers) optionsFor(keep time.Duration, programs *bpf.Programs, lo
 			p.server.Abandon(token)
 		},
 	}
-	if err := os.MkdirAll(stateDirectory, 0o755); err != nil {
+	err := os.MkdirAll(stateDirectory, 0o755)
+	if err == nil {
+		err = unix.Access(stateDirectory, unix.W_OK)
+	}
+	if err != nil {
 		log.Warn("a killed tandem would leave its settings of MPTCP behind", "err", err)
 		o.State = ""
 	}

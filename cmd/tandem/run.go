@@ -51,6 +51,8 @@ func run(cmd *cobra.Command, file string) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	defer signal.Stop(signals)
+	// Who reads the log may end before this process does, or with a predecessor.
+	signal.Ignore(syscall.SIGPIPE)
 	predecessor, err := handover.Inherited()
 	if err != nil {
 		return err
