@@ -188,16 +188,21 @@ func (s *Steering) Read(a *Asked) error {
 	if len(s.record.RawSample) < int(unsafe.Sizeof(schedulerAsked{})) {
 		return fmt.Errorf("request of %d bytes", len(s.record.RawSample))
 	}
-	raw := (*schedulerAsked)(unsafe.Pointer(unsafe.SliceData(s.record.RawSample)))
-	*a = Asked{Token: raw.Token, Subflow: raw.Subflow}
+	*a = decodeAsked((*schedulerAsked)(unsafe.Pointer(unsafe.SliceData(s.record.RawSample))))
+	return nil
+}
+
+// decodeAsked reads an option that a program has taken from a header.
+func decodeAsked(raw *schedulerAsked) Asked {
+	a := Asked{Token: raw.Token, Subflow: raw.Subflow}
 	o := raw.Option
 	if o.Kind == kindUserTimeout {
 		a.UserTimeout = decodeUserTimeout(binary.BigEndian.Uint16(o.Data[:]))
-		return nil
+		return a
 	}
 	a.Type, a.Answer = o.Data[typeAt]&^echoBit, o.Data[typeAt]&echoBit != 0
 	copy(a.Value[:], o.Data[typeAt+1:])
-	return nil
+	return a
 }
 
 // Ignored is how many requests and answers of peers were dropped since Open:

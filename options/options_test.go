@@ -268,3 +268,56 @@ func FuzzParseRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzValue has anything for a value on the wire: what an option can have is
+// printed, read and written again as the same, and caps bound it.
+func FuzzValue(f *testing.F) {
+	for o := range All() {
+		f.Add(uint8(o), uint32(o.Default()), uint32(1))
+		f.Add(uint8(o), uint32(0x8a1405), uint32(0x10))
+	}
+	f.Add(uint8(99), uint32(1), uint32(2))
+	f.Fuzz(func(t *testing.T, kind uint8, value, most uint32) {
+		o := Option(kind)
+		v, err := o.Check(Value(value))
+		if err != nil {
+			if o.Known() == errors.Is(err, ErrUnknown) {
+				t.Fatalf("%s: %v", o, err)
+			}
+			return
+		}
+		if again, err := o.Parse(o.Text(v)); err != nil || again != v {
+			t.Fatalf("%s 0x%x is %q, which is 0x%x, %v", o, v, o.Text(v), again, err)
+		}
+		r, err := ParseRecord(Record{Option: o, Value: v}.Append(nil))
+		if err != nil || r.Option != o || r.Value != v || r.Echo {
+			t.Fatalf("%s 0x%x comes as %+v, %v", o, v, r, err)
+		}
+		limit, err := o.Check(Value(most))
+		if !o.Capped() || err != nil {
+			return
+		}
+		least := table[o].atMost(v, limit)
+		if checked, err := o.Check(least); err != nil || checked != least || table[o].atMost(least, limit) != least {
+			t.Fatalf("%s 0x%x is capped by 0x%x to 0x%x, %v", o, v, limit, least, err)
+		}
+	})
+}
+
+func FuzzSetJSON(f *testing.F) {
+	f.Add([]byte(`{"scheduler":"weighted:80,20","subflow-rate-limit":"2:0"}`))
+	f.Add([]byte(`{"speed":"9"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s, again Set
+		if json.Unmarshal(b, &s) != nil {
+			return
+		}
+		out, err := json.Marshal(s)
+		if err == nil {
+			err = json.Unmarshal(out, &again)
+		}
+		if err != nil || again != s {
+			t.Fatalf("%s becomes %s: %v", b, out, err)
+		}
+	})
+}

@@ -34,6 +34,7 @@ type tuner struct {
 	server  *Server
 	mu      sync.Mutex
 	applied map[uint32]options.Set
+	times   int // that something was to be applied
 }
 
 func (u *tuner) Supports(s options.Set) (list []options.Reason) {
@@ -50,6 +51,7 @@ func (u *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) 
 		u.applied = map[uint32]options.Set{}
 	}
 	u.applied[token] = s
+	u.times++
 	go done(nil)
 }
 
@@ -224,6 +226,65 @@ func TestOperatorChooses(t *testing.T) {
 	}
 	if got := u.of(l.ClientMPTCP.Token); got != "delay-threshold=20ms" {
 		t.Errorf("applied %q", got)
+	}
+}
+
+// What comes in TCP options reaches the Tuner only if it changes something, and
+// not too often.
+func TestLaterRequests(t *testing.T) {
+	needMPTCP(t)
+	u := new(tuner)
+	p := serve(t, Options{Tuner: u}, asking(t))
+	askFor(t, p.addr, echoServer(t), mptcp.ModeRequire, "scheduler=primary")
+	l := p.single("the tunnel", phaseIs("relaying"))
+	ask := func(r options.Request) {
+		t.Helper()
+		r.From = options.FromTCPOption
+		answers := make(chan options.Set, 1)
+		p.Ask(l.ClientMPTCP.Token, r, func(s options.Set) { answers <- s })
+		if got := <-answers; got != r.Set {
+			t.Errorf("answered %q, want %q", got, r.Set)
+		}
+	}
+	times := func() int {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return u.times
+	}
+	bad := options.Request{From: options.FromTCPOption, Bad: []options.Bad{{Text: "type 99", Why: options.Unknown}}}
+	threshold := options.Request{Set: set(t, "delay-threshold=20ms")}
+	before := times()
+	ask(threshold)
+	ask(threshold)
+	ask(bad)
+	if n := times() - before; n != 1 {
+		t.Errorf("applied %d times", n)
+	}
+	// Nobody waits for answers that do not come.
+	const flood = 1000
+	for i := range flood {
+		p.Ask(l.ClientMPTCP.Token, options.Request{From: options.FromTCPOption, Set: set(t, []string{"delay-threshold=30ms", "delay-threshold=40ms"}[i%2])}, func(options.Set) {})
+		p.Ask(l.ClientMPTCP.Token, bad, func(options.Set) {})
+	}
+	var s OptionStats
+	await(t, "all to be counted", func() bool {
+		s = p.Stats().Options
+		// Mistakes that there was no room to keep are counted as malformed.
+		return s[0][options.Unknown]+s[0][options.Malformed]+s[0][options.TooOften] == flood+1
+	})
+	if n := times() - before; n > flood/2 || s[options.DelayThreshold][options.TooOften] < flood/2 {
+		t.Errorf("counted %v", s)
+	}
+	l = p.single("the tunnel", phaseIs("relaying"))
+	if len(l.Options.Bad) != options.MaxBad || uint64(l.Options.More)+options.MaxBad != flood+1-s[0][options.TooOften] {
+		t.Errorf("%d mistakes and %d more: %v", len(l.Options.Bad), l.Options.More, s[0])
+	}
+	if n := p.log.count(slog.LevelInfo, "options of a connection"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+	p.Ask(l.ClientMPTCP.Token+1, threshold, func(options.Set) { t.Error("an answer to nobody") })
+	if s := p.Stats(); s.Listeners["test"].OptionsAsked != 1 {
+		t.Errorf("%d connections have asked", s.Listeners["test"].OptionsAsked)
 	}
 }
 

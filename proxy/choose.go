@@ -138,7 +138,13 @@ func (s *session) ask(r options.Request, answer func(options.Set)) {
 		answer(granted)
 	}
 	if !s.mayAsk() {
-		s.counters.options.outcomes[0][options.TooOften].Add(1)
+		outcomes := &s.counters.options.outcomes
+		for o := range r.Set.All() {
+			outcomes[o][options.TooOften].Add(1)
+		}
+		if r.Set.Empty() {
+			outcomes[0][options.TooOften].Add(1)
+		}
 		return
 	}
 	c := s.choices

@@ -41,11 +41,11 @@ func (t *tuner) listen() {
 	var a bpf.Asked
 	for t.steering.Read(&a) == nil {
 		asked := a
-		o, v := options.Option(a.Type), options.Value(a.Value[0])<<16|options.Value(a.Value[1])<<8|options.Value(a.Value[2])
+		o, v := contentOf(&a)
 		switch {
 		case a.UserTimeout > 0:
 			// What RFC 5482 has a peer announce is a wish, without an answer.
-			t.request(&asked, options.UserTimeout, options.UserTimeoutValue(a.UserTimeout), false)
+			t.request(&asked, o, v, false)
 		case a.Answer:
 			if v, err := o.Check(v); err == nil {
 				t.server.Answered(a.Token, o, v)
@@ -56,20 +56,33 @@ func (t *tuner) listen() {
 	}
 }
 
-// request brings what a peer asks for, and answers with what it gets: an option
-// that it does not get has its default.
-func (t *tuner) request(a *bpf.Asked, o options.Option, v options.Value, answer bool) {
+// contentOf is what a TCP option says, as it came.
+func contentOf(a *bpf.Asked) (options.Option, options.Value) {
+	if a.UserTimeout > 0 {
+		return options.UserTimeout, options.UserTimeoutValue(a.UserTimeout)
+	}
+	return options.Option(a.Type), options.Value(a.Value[0])<<16 | options.Value(a.Value[1])<<8 | options.Value(a.Value[2])
+}
+
+// requestFor is the request for one option.
+func requestFor(o options.Option, v options.Value) options.Request {
 	r := options.Request{From: options.FromTCPOption}
 	set, err := options.Set{}.With(o, v)
 	switch {
 	case errors.Is(err, options.ErrUnknown):
-		r.Bad = []options.Bad{{Text: fmt.Sprintf("type %d", a.Type), Why: options.Unknown, Detail: err.Error()}}
+		r.Bad = []options.Bad{{Text: fmt.Sprintf("type %d", uint8(o)), Why: options.Unknown, Detail: err.Error()}}
 	case err != nil:
-		r.Bad = []options.Bad{{Text: fmt.Sprintf("% x", a.Value), Option: o, Why: options.OutOfRange, Detail: err.Error()}}
+		r.Bad = []options.Bad{{Text: fmt.Sprintf("%s 0x%06x", o, uint32(v)), Option: o, Why: options.OutOfRange, Detail: err.Error()}}
 	default:
 		r.Set = set
 	}
-	t.server.Ask(a.Token, r, func(granted options.Set) {
+	return r
+}
+
+// request brings what a peer asks for, and answers with what it gets: an option
+// that it does not get has its default.
+func (t *tuner) request(a *bpf.Asked, o options.Option, v options.Value, answer bool) {
+	t.server.Ask(a.Token, requestFor(o, v), func(granted options.Set) {
 		if !answer || !o.Known() {
 			return
 		}
