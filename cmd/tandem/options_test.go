@@ -203,31 +203,43 @@ func TestPhoneAsksForOptions(t *testing.T) {
 	_, phone, _ := c.tandem(c.Client, asker(upstreams...))
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			before := counters(t, c.links()...)
-			done, _ := c.download("--proxy", fmt.Sprintf("socks5h://127.0.0.1:%d", 1081+i))
-			if tt.granted != "" {
-				name, value, _ := strings.Cut(tt.granted, "=")
-				c.await(c.operator, "the aggregator to grant "+tt.granted, func(one *admin.Connection) bool {
-					o := one.Options.Of(name)
-					return o != nil && o.Value == value && o.Asked == value && o.By == tt.by && o.Why == "as asked"
-				})
-				asked := c.await(phone, "the phone to know", func(one *admin.Connection) bool {
-					h := one.AskedOfHop
-					return h != nil && h.By == tt.by && h.Asked[name] == value && (h.Granted[name] == value || tt.by == "socks")
-				})
-				if tt.by == "socks" && asked.AskedOfHop.Answered {
-					t.Error("a SOCKS5 server has answered")
+			for range attempts {
+				share := c.shareAsked(phone, 1081+i, tt.by, tt.granted)
+				if share >= tt.least && share <= tt.most {
+					return
 				}
+				t.Logf("the second path carried %.1f %%", 100*share)
 			}
-			if tt.by == "tcp-option" {
-				before = counters(t, c.links()...) // it came while the download went on
-			}
-			checkFetched(t, c.web, <-done)
-			if share := c.cellShare(before); share < tt.least || share > tt.most {
-				t.Errorf("the second path carried %.1f %%, want %.0f to %.0f", 100*share, 100*tt.least, 100*tt.most)
-			}
+			t.Errorf("want %.0f to %.0f %%", 100*tt.least, 100*tt.most)
 		})
 	}
+}
+
+// shareAsked downloads through a port of the phone's tandem, sees that what it asks
+// for is granted, and returns what the second path has carried since.
+func (c *chooser) shareAsked(phone *admin.Client, port int, by, want string) float64 {
+	c.t.Helper()
+	before := counters(c.t, c.links()...)
+	done, _ := c.download("--proxy", fmt.Sprintf("socks5h://127.0.0.1:%d", port))
+	if want != "" {
+		name, value, _ := strings.Cut(want, "=")
+		c.await(c.operator, "the aggregator to grant "+want, func(one *admin.Connection) bool {
+			o := one.Options.Of(name)
+			return o != nil && o.Value == value && o.Asked == value && o.By == by && o.Why == "as asked"
+		})
+		asked := c.await(phone, "the phone to know", func(one *admin.Connection) bool {
+			h := one.AskedOfHop
+			return h != nil && h.By == by && h.Asked[name] == value && (h.Granted[name] == value || by == "socks")
+		})
+		if by == "socks" && asked.AskedOfHop.Answered {
+			c.t.Error("a SOCKS5 server has answered")
+		}
+	}
+	if by == "tcp-option" {
+		before = counters(c.t, c.links()...) // it came while the download went on
+	}
+	checkFetched(c.t, c.web, <-done)
+	return c.cellShare(before)
 }
 
 // TestOptionsOfSockets asks for several options at once and looks at sockets and
