@@ -70,6 +70,7 @@ type flowBytes struct {
 	local, remote netip.AddrPort
 	network       string
 	up, down      uint64
+	pending       uint64 // bytes sent and not acknowledged: it may never carry them
 	gone          bool
 }
 
@@ -134,20 +135,40 @@ func (s *session) countFlows(c *carriage, n *Networks, end int, subflows []mptcp
 				local: f.Local, remote: f.Remote, network: n.Of(f.Local.Addr(), f.Remote.Addr(), end == relay.Server),
 			})
 		}
-		up, down := f.TCP.BytesReceived, f.TCP.BytesSent-min(f.TCP.BytesRetrans, f.TCP.BytesSent)
+		sent := f.TCP.BytesSent - min(f.TCP.BytesRetrans, f.TCP.BytesSent)
+		acked := min(f.TCP.BytesAcked, sent) // the kernel counts SYN and FIN too
+		up, down := f.TCP.BytesReceived, acked
 		if end == relay.Server {
 			up, down = down, up
 		}
 		k := &c.flows[at]
 		s.carried(c, k.network, up-min(k.up, up), down-min(k.down, down))
-		k.up, k.down, k.gone = max(k.up, up), max(k.down, down), false
+		k.up, k.down, k.pending, k.gone = max(k.up, up), max(k.down, down), sent-acked, false
 	}
 }
 
 // countRest counts what the connection has moved beyond what was seen of its
-// subflows: it went over some that are gone, if any are, and else over the first.
+// subflows: it is still on the way over some, or went over some that are gone, if
+// any are, and else over the first.
 func (s *session) countRest(c *carriage, n *Networks, end int, up, down uint64) {
 	up, down = up-min(c.up, up), down-min(c.down, down)
+	for i := range c.flows {
+		k := &c.flows[i]
+		if k.gone {
+			continue
+		}
+		sent := &down
+		if end == relay.Server {
+			sent = &up
+		}
+		n := min(*sent, k.pending)
+		*sent -= n
+		if end == relay.Server {
+			s.carried(c, k.network, n, 0)
+		} else {
+			s.carried(c, k.network, 0, n)
+		}
+	}
 	if up == 0 && down == 0 {
 		return
 	}
