@@ -55,7 +55,7 @@ func tunnels(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 
 // hold holds tunnels through a relay and reads what that has.
 func (t *trial) hold(ctx context.Context, w testbed.Way, relay measure.Group) (experiment.Measured, error) {
-	before, err := relay.Usage()
+	before, err := settled(ctx, relay)
 	if err != nil {
 		return nil, err
 	}
@@ -88,4 +88,26 @@ func (t *trial) hold(ctx context.Context, w testbed.Way, relay measure.Group) (e
 		"wake-up p99": millis(got.Latency.Percentile(99)),
 		"failed":      float64(got.Failed),
 	}, nil
+}
+
+// settled waits until a relay has closed what it had for the way before, and
+// reads what it has then.
+func settled(ctx context.Context, relay measure.Group) (measure.Usage, error) {
+	const still, patience = 10, 60 * time.Second // readings, and for how long
+	last, err := relay.Usage()
+	deadline := time.Now().Add(patience)
+	for same := 0; err == nil && same < still; {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return last, err
+		}
+		before := last.Descriptors
+		last, err = relay.Usage()
+		if same++; last.Descriptors != before {
+			same = 0
+		}
+		if time.Now().After(deadline) {
+			return last, fmt.Errorf("%d descriptors have not settled within %v", last.Descriptors, patience)
+		}
+	}
+	return last, err
 }
