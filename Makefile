@@ -63,6 +63,10 @@ bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, s
 bench-paths: deps build ## path managers: subflows over time, resets, healing, hand-over, cost (needs root)
 	$(BIN) bench run paths --out bin/paths $(BENCHFLAGS)
 
+.PHONY: bench-apps
+bench-apps: deps build ## what applications feel on each way: voice, typing, pages, requests, transfers, tunnels (needs root)
+	$(BIN) bench run apps --out bin/apps $(BENCHFLAGS)
+
 .PHONY: bench-options
 bench-options: deps build ## options of connections: what each does, how soon, and what it costs (needs root)
 	$(BIN) bench run options --out bin/options $(BENCHFLAGS)
