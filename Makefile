@@ -75,6 +75,11 @@ bench-options: deps build ## options of connections: what each does, how soon, a
 bench-telemetry: build ## what telemetry and records cost: Tandem with them and without, in turns (needs root)
 	$(GO) run ./bench/relay -tandem $(BIN) -telemetry -scenario connections,bulk8 -runs 9 $(BENCHFLAGS)
 
+SOAKTIME ?= 10m
+.PHONY: soak
+soak: deps build ## load gateways while everything around them fails and comes back, for SOAKTIME (10m; needs root)
+	$(GO) test ./bench/soak -run TestSoak -count 1 -timeout 60m -v -args -soak $(SOAKTIME) $(SOAKFLAGS)
+
 .PHONY: deb
 deb: build ## build a Debian package in bin/
 	deploy/debian/build $(BIN) $(VERSION) bin

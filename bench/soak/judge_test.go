@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package soak
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/records"
+)
+
+// figures are what a gateway holds when it has nothing to do.
+type figures struct{ descriptors, goroutines int }
+
+func (f figures) within(limit figures) bool {
+	return f.descriptors <= limit.descriptors && f.goroutines <= limit.goroutines
+}
+
+// warmUp has every part of the gateways used once.
+func (w *world) warmUp(t *testing.T) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(*seed, math.MaxUint64))
+	for range 3 {
+		w.transfer(t.Context(), w.viaHome, random, 100_000, 0)
+		w.transfer(t.Context(), w.viaSOCKS, random, 100_000, 0)
+	}
+	if n := len(w.tally.failures) + len(w.tally.corrupt); n > 0 {
+		t.Fatalf("%d of the first transfers failed: %+v, %v", n, w.tally.failures, w.tally.corrupt)
+	}
+	labtest.Await(t, patience, "OTLP", func() bool { return w.collector.metrics.Load() > 1 && w.collector.traces.Load() > 0 })
+}
+
+// idle waits until nothing is under way, and returns what the gateways hold then,
+// no more than a limit if there is one, or for a while.
+func (w *world) idle(t *testing.T, limit *[2]figures) (held [2]figures) {
+	t.Helper()
+	for i, s := range []*side{w.home, w.aggregator} {
+		labtest.Await(t, 2*patience, s.name+" to be idle", func() bool {
+			status, err := s.client.Status(t.Context())
+			return err == nil && status.Connections.Active == 0
+		})
+		for _, pid := range s.old {
+			labtest.Await(t, 2*patience, fmt.Sprintf("process %d to end", pid), func() bool { return !alive(pid) })
+		}
+		held[i] = figures{math.MaxInt, math.MaxInt}
+		const least, most = 10, 100
+		for n := 0; n < least || limit != nil && !held[i].within(limit[i]) && n < most; n++ {
+			s.client.Close() // its connections count as well
+			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid.Load()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			goroutines, err := s.metric("go_goroutines")
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[i].descriptors = min(held[i].descriptors, len(entries))
+			held[i].goroutines = min(held[i].goroutines, int(goroutines))
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	return held
+}
+
+// stacks ends the process, which says where its goroutines are: one line each.
+func (s *side) stacks(t *testing.T) string {
+	t.Helper()
+	pid := int(s.pid.Load())
+	_ = syscall.Kill(pid, syscall.SIGQUIT)
+	labtest.Await(t, patience, s.name+" to end", func() bool { return !alive(pid) })
+	_, dump, _ := strings.Cut(s.said(t), "SIGQUIT: quit")
+	var lines []string
+	for stack := range strings.SplitSeq(dump, "\n\n") {
+		var calls []string
+		for line := range strings.Lines(stack) {
+			if !strings.HasPrefix(line, "\t") {
+				name, _, _ := strings.Cut(strings.TrimSpace(line), "(0x")
+				calls = append(calls, name)
+			}
+		}
+		lines = append(lines, strings.Join(calls, " < "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// alive reports whether a process has not ended; one that nobody has waited for
+// has.
+func alive(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && !strings.Contains(string(status), "State:\tZ")
+}
+
+// watchMemory keeps how much the processes that serve hold.
+func (w *world) watchMemory(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, s := range []*side{w.home, w.aggregator} {
+			if kib, err := resident(int(s.pid.Load())); err == nil {
+				s.memory = append(s.memory, sample{time.Since(w.began), kib})
+			}
+		}
+	}
+}
+
+func resident(pid int) (kib int, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, found := strings.CutPrefix(line, "VmRSS:"); found {
+			return strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+// grown compares the median of the last fifth of the time with that of the fifth
+// before the middle.
+func (s *side) grown() (before, after int) {
+	median := func(from, to float64) int {
+		var part []int
+		for _, m := range s.memory {
+			if share := float64(m.at) / float64(*length); share >= from && share < to {
+				part = append(part, m.kib)
+			}
+		}
+		slices.Sort(part)
+		if len(part) == 0 {
+			return 0
+		}
+		return part[len(part)/2]
+	}
+	return median(0.3, 0.5), median(0.8, 1)
+}
+
+// ledger is what a gateway has recorded, by the client's address, and how much of
+// it was refused, by reason.
+func (s *side) ledger() (lines map[string][]records.Line, refused map[string]uint64, err error) {
+	f, err := os.Open(s.flows)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	lines, refused = map[string][]records.Line{}, map[string]uint64{}
+	for text := bufio.NewScanner(f); text.Scan(); {
+		var l records.Line
+		if err := json.Unmarshal(text.Bytes(), &l); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", s.flows, err)
+		}
+		lines[l.Client] = append(lines[l.Client], l)
+		if l.Refused != "" {
+			refused[l.Refused]++
+		}
+	}
+	return lines, refused, nil
+}
+
+// judge prints what has happened and says what of it ought not to have.
+func (w *world) judge(t *testing.T, before, after *[2]figures) {
+	t.Helper()
+	books := map[*side]map[string][]records.Line{}
+	var table strings.Builder
+	out := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	row := func(name string, format string, args ...any) {
+		fmt.Fprintf(out, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("load", "%v", *length)
+	for event, n := range w.happened {
+		row(eventNames[event], "%d", n)
+		if n == 0 && !left(event) {
+			t.Errorf("%s: it did not happen", eventNames[event])
+		}
+	}
+	row("transfers", "%d right", w.tally.transfers)
+	row("tunnels", "%d right, of up to %v", w.tally.tunnels, tunnelTime)
+	row("bytes", "%d, there and back", w.tally.bytes)
+	row("other bytes", "%d", len(w.tally.corrupt))
+	row("OTLP", "%d messages of metrics, %d of traces", w.collector.metrics.Load(), w.collector.traces.Load())
+	row("fuzzed", "%d connections", w.tally.fuzzed)
+	for i, s := range []*side{w.home, w.aggregator} {
+		var refused map[string]uint64
+		labtest.Await(t, patience, "records of "+s.name, func() (same bool) {
+			var err error
+			if err = s.look(t.Context()); err == nil {
+				books[s], refused, err = s.ledger()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Others that were upgraded have counted on after the last look.
+			return len(s.old) > 0 || maps.Equal(refused, s.refused())
+		})
+		row(s.name+" refused", "%v counted, %v recorded", s.refused(), refused)
+		row(s.name+" descriptors", "%d before, %d after", before[i].descriptors, after[i].descriptors)
+		row(s.name+" goroutines", "%d before, %d after", before[i].goroutines, after[i].goroutines)
+		if !after[i].within(before[i]) {
+			t.Errorf("%s holds %+v, and held %+v:\n%s", s.name, after[i], before[i], s.stacks(t))
+		}
+		early, late := s.grown()
+		growth := 100 * (float64(late)/float64(max(early, 1)) - 1)
+		row(s.name+" memory", "%d KiB, later %d KiB: %+.1f %%", early, late, growth)
+		const most, enough = 5, 5 * time.Minute // %, and the least time that says something
+		if growth > most && *length >= enough {
+			t.Errorf("%s has grown by %.1f %%", s.name, growth)
+		}
+	}
+	for _, f := range w.tally.corrupt {
+		t.Errorf("after %v, %s via %s: %v: %+v", f.at.Round(time.Millisecond), f.local, f.side.name, f.err, books[f.side][f.local])
+	}
+	explained := map[string]int{}
+	for _, f := range w.tally.failures {
+		why := f.explanation(books[f.side][f.local])
+		explained[why]++
+		if strings.HasPrefix(why, "not ") {
+			t.Errorf("after %v, %s via %s, tunnel %v, begun %v: %v: %s: %+v", f.at.Round(time.Millisecond), f.local, f.side.name, f.tunnel, f.begun, f.err, why, books[f.side][f.local])
+		}
+	}
+	row("clients refused", "%d", len(w.tally.failures))
+	for _, why := range slices.Sorted(maps.Keys(explained)) {
+		row("", "%d %s", explained[why], why)
+	}
+	row("clients without a network", "%d", w.tally.unable)
+	out.Flush()
+	t.Log("\n" + table.String())
+}
+
+var digits = regexp.MustCompile("[0-9]+")
+
+// explanation is what the gateway says of a connection that has failed.
+func (f *failure) explanation(lines []records.Line) string {
+	for _, l := range lines {
+		// Ports are used again.
+		if l.Start.Before(f.from.Add(-time.Second)) || l.Start.After(f.to) {
+			continue
+		}
+		switch {
+		case !f.begun && l.Refused != "":
+			return fmt.Sprintf("%s %s: %s", f.side.name, l.Refused, digits.ReplaceAllString(l.Error, "#"))
+		case l.Ended == records.Scarce:
+			return f.side.name + " scarce"
+		}
+	}
+	if f.begun {
+		return "not whole"
+	}
+	return "not explained"
+}
