@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -48,13 +49,26 @@ func (s *stage) carry(ctx context.Context, p bpf.Policy, st stream, hold time.Du
 		return d, err
 	}
 	defer c.abort()
-	if err := c.twoSubflows(ctx); err != nil {
-		return d, err
-	}
-	if err := s.steer(c, p); err != nil {
+	if err := errors.Join(c.settle(ctx), s.steer(c, p)); err != nil {
 		return d, err
 	}
 	return c.deliver(ctx, st, hold)
+}
+
+// settle waits for both paths. The second is opened once a byte has gone each way.
+func (c *connection) settle(ctx context.Context) error {
+	deadline := time.Now().Add(patience)
+	one := make([]byte, 1)
+	for _, way := range [][2]*net.TCPConn{{c.client, c.server}, {c.server, c.client}} {
+		way[1].SetReadDeadline(deadline)
+		if _, err := way[0].Write(one); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(way[1], one); err != nil {
+			return err
+		}
+	}
+	return c.twoSubflows(ctx)
 }
 
 // abort ends a connection at once.
@@ -97,7 +111,8 @@ func (c *connection) deliver(ctx context.Context, st stream, hold time.Duration)
 		}
 	}
 	sending.Wait()
-	if errors.Is(err, io.EOF) || st.every == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+	// The deadline of the sender may cut the last message short.
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || st.every == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = ctx.Err()
 	}
 	d.Goodput = float64(bytes) * 8 / 1e6 / hold.Seconds()

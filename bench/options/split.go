@@ -126,7 +126,7 @@ func (s *stage) openAndRest(ctx context.Context, p bpf.Policy, hold time.Duratio
 		return 0, 0, err
 	}
 	defer c.abort()
-	if err := errors.Join(c.twoSubflows(ctx), s.steer(c, p)); err != nil {
+	if err := errors.Join(c.settle(ctx), s.steer(c, p)); err != nil {
 		return 0, 0, err
 	}
 	opened, rested = -1, -1
