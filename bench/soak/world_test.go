@@ -75,6 +75,7 @@ upstreams:
     type: convert
     servers: ["192.0.2.1:8803"]
     when-down: refuse
+    mptcp: %[2]s
     health: {interval: 1s, timeout: 1s}
     paths: {manager: fullmesh, interfaces: [dsl, lte], keep: 1m}
 `
@@ -110,7 +111,8 @@ type world struct {
 	happened         [numEvents]int
 }
 
-func newWorld(t *testing.T) *world {
+// newWorld starts gateways that speak MPTCP with each other, or, with mode off, TCP.
+func newWorld(t *testing.T, mode string) *world {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/tandem")
 	if err != nil {
@@ -126,8 +128,8 @@ func newWorld(t *testing.T) *world {
 	w.collector = newCollector(t, w.Server)
 	w.startRADIUS(t)
 	dir := t.TempDir()
-	w.aggregator = newSide(t, "aggregator", w.Aggregator, program, dir, aggregatorConfig)
-	w.home = newSide(t, "home", w.CPE, program, dir, homeConfig)
+	w.aggregator = newSide(t, "aggregator", w.Aggregator, program, dir, fmt.Sprintf(aggregatorConfig, dir))
+	w.home = newSide(t, "home", w.CPE, program, dir, fmt.Sprintf(homeConfig, dir, mode))
 	return w
 }
 
@@ -138,7 +140,7 @@ func newSide(t *testing.T, name string, h *lab.Host, program, dir, config string
 	base := filepath.Join(dir, name)
 	s := &side{name: name, host: h, client: admin.NewClient(base + ".sock"), flows: base + ".flows", log: base + ".log", last: map[int]admin.Counters{}}
 	t.Cleanup(s.client.Close)
-	if err := os.WriteFile(base+".yaml", fmt.Appendf(nil, config, dir), 0o600); err != nil {
+	if err := os.WriteFile(base+".yaml", []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := h.Command(context.Background(), "sh", "-c", `exec "$0" run --config "$1.yaml" >"$1.banner" 2>>"$1.log"`, program, base)
