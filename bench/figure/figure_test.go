@@ -58,3 +58,36 @@ func TestPlots(t *testing.T) {
 		t.Error("a value that is not a number is accepted")
 	}
 }
+
+func TestInline(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.svg")
+	if err := Lines(Axes{Title: "T", X: "x", Y: "y"}, Series{Name: "s", X: []float64{0, 1}, Y: []float64{1, 2}}).Save(file); err != nil {
+		t.Fatal(err)
+	}
+	svg, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(Inline(svg))
+	if !strings.HasPrefix(got, `<svg class="plot" viewBox=`) || strings.Contains(got, "#FFFFFF") || colour.MatchString(got) {
+		t.Errorf("%.400s", got)
+	}
+	for _, want := range []string{"currentColor", "var(--plot-0)", "var(--plot-grid)"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if len(dark) != len(palette) || !strings.Contains(Style(), "--plot-5:#") {
+		t.Error(Style())
+	}
+}
+
+func TestMedianRatioInterval(t *testing.T) {
+	a, b := []float64{10, 11, 12, 13, 14}, []float64{5, 5.5, 6, 6.5, 7}
+	if i := MedianRatioInterval(a, b, 0.95); i.Low > 2 || i.High < 2 || i.Low < 1.2 || i.High > 3 {
+		t.Errorf("%+v", i)
+	}
+	if i := MedianRatioInterval(a, nil, 0.95); !math.IsNaN(i.Low) {
+		t.Errorf("%+v", i)
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
@@ -61,9 +62,10 @@ type Line struct {
 
 // Plot is a drawing that can be saved.
 type Plot struct {
-	plot *plot.Plot
-	next int
-	err  error
+	plot   *plot.Plot
+	next   int
+	legend bool // there is something in it
+	err    error
 }
 
 // Lines draws series over a common axis, which is most often time.
@@ -133,6 +135,8 @@ func Bars(a Axes, bars ...Bar) *Plot {
 	chart.Color, chart.LineStyle.Width = palette[0], 0
 	p.plot.Add(chart)
 	p.plot.NominalX(names...)
+	// Room for the whole of the first and the last bar.
+	p.plot.X.Min, p.plot.X.Max = -0.6, float64(len(bars))-0.4
 	if len(ranges.XYs) > 0 {
 		bars, err := plotter.NewYErrorBars(ranges)
 		if err != nil {
@@ -171,7 +175,7 @@ func (p *Plot) Mark(l Line) *Plot {
 	line.Color, line.Width, line.Dashes = ink, vg.Points(0.8), []vg.Length{vg.Points(3), vg.Points(3)}
 	p.plot.Add(line)
 	if l.Name != "" {
-		p.plot.Legend.Add(l.Name, line)
+		p.name(l.Name, line)
 	}
 	return p
 }
@@ -180,13 +184,23 @@ func (p *Plot) dash(f *plotter.Function, name string) {
 	f.Color, f.Width, f.Dashes = ink, vg.Points(0.8), []vg.Length{vg.Points(3), vg.Points(3)}
 	p.plot.Add(f)
 	if name != "" {
-		p.plot.Legend.Add(name, f)
+		p.name(name, f)
 	}
+}
+
+// name adds what is drawn to the legend.
+func (p *Plot) name(name string, drawn plot.Thumbnailer) {
+	p.plot.Legend.Add(name, drawn)
+	p.legend = true
 }
 
 func begin(a Axes) *Plot {
 	p := plot.New()
 	p.BackgroundColor = color.White
+	p.Title.TextStyle.Color, p.Legend.TextStyle.Color = ink, ink
+	for _, style := range []*text.Style{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Variant = "Sans"
+	}
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = a.Title, a.X, a.Y
 	p.Title.Padding = vg.Points(6)
 	p.Title.TextStyle.Font.Size = vg.Points(12)
@@ -194,7 +208,7 @@ func begin(a Axes) *Plot {
 		axis.Color, axis.Label.TextStyle.Color, axis.Tick.Label.Color, axis.Tick.Color = ink, ink, ink, ink
 		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = vg.Points(10), vg.Points(9)
 	}
-	p.Legend.Top, p.Legend.TextStyle.Font.Size = true, vg.Points(9)
+	p.Legend.Top, p.Legend.TextStyle.Font.Size, p.Legend.Padding = true, vg.Points(9), vg.Points(3)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = nil, faint
 	p.Add(grid)
@@ -228,7 +242,7 @@ func (p *Plot) line(s Series) {
 	}
 	p.plot.Add(line)
 	if s.Name != "" {
-		p.plot.Legend.Add(s.Name, line)
+		p.name(s.Name, line)
 	}
 }
 
@@ -239,10 +253,8 @@ func (p *Plot) Save(file string) error {
 	if p.err != nil {
 		return fmt.Errorf("plot %s: %w", file, p.err)
 	}
-	// Room for the legend above what is drawn.
-	p.plot.Y.Max += 0.15 * (p.plot.Y.Max - p.plot.Y.Min)
 	canvas := vgsvg.New(width, height)
-	p.plot.Draw(draw.New(canvas))
+	p.draw(draw.New(canvas))
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
@@ -255,4 +267,28 @@ func (p *Plot) Save(file string) error {
 		return fmt.Errorf("plot %s: %w", file, err)
 	}
 	return f.Close()
+}
+
+// draw draws the plot with its legend to the right, where it covers nothing.
+func (p *Plot) draw(c draw.Canvas) {
+	legend := p.plot.Legend
+	p.plot.Legend = plot.NewLegend()
+	defer func() { p.plot.Legend = legend }()
+	// Room for lines at the upper end.
+	top := p.plot.Y.Max
+	p.plot.Y.Max += 0.03 * (top - p.plot.Y.Min)
+	defer func() { p.plot.Y.Max = top }()
+	// The ground of all is filled once, that of the plot not again.
+	ground := p.plot.BackgroundColor
+	p.plot.BackgroundColor = nil
+	defer func() { p.plot.BackgroundColor = ground }()
+	c.SetColor(ground)
+	c.Fill(c.Rectangle.Path())
+	var room vg.Length
+	if p.legend {
+		r := legend.Rectangle(c)
+		room = r.Max.X - r.Min.X + vg.Points(12)
+		legend.Draw(draw.Crop(c, 0, 0, 0, -vg.Points(28)))
+	}
+	p.plot.Draw(draw.Crop(c, 0, -room, 0, 0))
 }
