@@ -57,11 +57,16 @@ func (c Comparison) Noise() bool {
 	return c.N < fewest || !(c.Interval.Low > 1 || c.Interval.High < 1)
 }
 
+// undefined tells that the values have no ratio, as the base is zero.
+func (c Comparison) undefined() bool { return math.IsNaN(c.Ratio) || math.IsInf(c.Ratio, 0) }
+
 // Word says in plain words what the comparison comes to.
 func (c Comparison) Word() string {
 	switch {
-	case c.N == 0 || math.IsNaN(c.Ratio):
+	case c.N == 0:
 		return "not measured"
+	case c.undefined():
+		return "no ratio to zero"
 	case c.N < fewest:
 		return "too few repetitions to tell"
 	case c.Noise():
@@ -77,10 +82,14 @@ func (c Comparison) Word() string {
 	}
 }
 
-// String is such as "+3.1 % (+1.2 to +4.9 %), better".
+// String is such as "+3.1 % (+1.2 to +4.9 %), better". Too few repetitions have
+// no interval: it would look narrow for want of values.
 func (c Comparison) String() string {
-	if c.N == 0 || math.IsNaN(c.Ratio) {
+	if c.N == 0 || c.undefined() {
 		return c.Word()
+	}
+	if c.N < fewest {
+		return fmt.Sprintf("%+.1f %%, %s", 100*(c.Ratio-1), c.Word())
 	}
 	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f %%), %s", 100*(c.Ratio-1), 100*(c.Interval.Low-1), 100*(c.Interval.High-1), c.Word())
 }

@@ -37,9 +37,10 @@ type Experiment struct {
 	Run func(context.Context, *Env, *Result) error `json:"-"`
 }
 
-// Published is a value that others have published.
+// Published is a value that others have published. [Result.Ours] puts beside it
+// what was measured here.
 type Published struct {
-	Source string `json:"source"` // such as "thesis, fig 6.11"
+	Source string `json:"source"` // unique, such as "thesis, fig 6.11"
 	Value  string `json:"value"`
 }
 

@@ -197,6 +197,12 @@ func TestWords(t *testing.T) {
 	if c := CompareRuns(Metric{Better: Higher}, values, []float64{1, 2, 1, 2, 1}); c.Word() != "better" {
 		t.Errorf("ten times as much: %v", c)
 	}
+	if c := CompareRuns(Metric{}, values, []float64{0, 0, 0, 0, 0}); c.Word() != "no ratio to zero" || c.String() != c.Word() {
+		t.Errorf("with zero: %v", c)
+	}
+	if c := CompareRuns(Metric{}, values[:1], values[1:]); strings.Contains(c.String(), "(") {
+		t.Errorf("one value has an interval: %v", c)
+	}
 	if c := CompareRuns(Metric{}, values, nil); c.Word() != "not measured" {
 		t.Errorf("with nothing: %v", c)
 	}
@@ -251,4 +257,41 @@ func TestProgress(t *testing.T) {
 		}
 	}
 	(*progress)(nil).step(1, 2, "nothing is told")
+}
+
+func TestComparison(t *testing.T) {
+	before, _, err := run(t, Options{}, example())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, _, err := run(t, Options{}, example())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range now.Outcomes[0].Repetitions {
+		if x.Arm == "b" {
+			x.Values["rate"] *= 100
+		}
+	}
+	now.Outcomes[0].Verdicts[0].Met = false
+	// A second one that asks the same is compared with the second one.
+	second := before.Outcomes[0].Verdicts[0]
+	second.Got = "the second"
+	before.Outcomes[0].Verdicts = append(before.Outcomes[0].Verdicts, second)
+	now.Outcomes[0].Verdicts = append(now.Outcomes[0].Verdicts, second)
+	var out bytes.Buffer
+	if err := WriteComparison(&out, before, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1 better", "3 within noise", "missed now, was met: b is faster", "+9900.0 %"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "the second") {
+		t.Errorf("a verdict that is the same has changed:\n%s", &out)
+	}
+	if err := WriteComparison(&out, &Results{}, now); !errors.Is(err, ErrNothingInCommon) {
+		t.Errorf("error %v", err)
+	}
 }

@@ -30,6 +30,7 @@ const (
 	KindOut        = "out"        // Out
 	KindTable      = "table"      // Table
 	KindVerdict    = "verdict"    // Verdict
+	KindOurs       = "ours"       // Ours
 	KindPlot       = "plot"       // Plot
 	KindNote       = "note"       // string
 	KindEnd        = "end"        // End
@@ -67,6 +68,12 @@ type Verdict struct {
 	Asked string `json:"asked"`
 	Got   string `json:"got"`
 	Met   bool   `json:"met"`
+}
+
+// Ours is what was measured beside a published value.
+type Ours struct {
+	Source string `json:"source"` // that of the published value
+	Value  string `json:"value"`
 }
 
 // Plot is a picture.

@@ -19,7 +19,9 @@ type Outcome struct {
 	Tables      []Table
 	Verdicts    []Verdict
 	Plots       []Plot
-	Notes       []string
+	// Ours are values beside published ones, by source.
+	Ours  map[string]string
+	Notes []string
 	// End is nil if the experiment was interrupted.
 	End *End
 }
@@ -94,6 +96,14 @@ func (o *Outcome) add(line *Line) error {
 		return appendTo(&o.Tables, line)
 	case KindVerdict:
 		return appendTo(&o.Verdicts, line)
+	case KindOurs:
+		var ours Ours
+		err := json.Unmarshal(line.Value, &ours)
+		if o.Ours == nil {
+			o.Ours = map[string]string{}
+		}
+		o.Ours[ours.Source] = ours.Value
+		return err
 	case KindPlot:
 		return appendTo(&o.Plots, line)
 	case KindNote:

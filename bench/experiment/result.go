@@ -22,6 +22,7 @@ type Result struct {
 	tables      []Table
 	verdicts    []Verdict
 	notes       []string
+	ours        map[string]string
 	arms        []string // in order of appearance
 	repetitions []Repetition
 	out         map[string]string
@@ -54,6 +55,15 @@ func (r *Result) Judge(met bool, asked, got string, args ...any) {
 	v := Verdict{asked, fmt.Sprintf(got, args...), met}
 	r.verdicts = append(r.verdicts, v)
 	r.Record(KindVerdict, v)
+}
+
+// Ours says what was measured beside the published value of a source.
+func (r *Result) Ours(source, value string, args ...any) {
+	if r.ours == nil {
+		r.ours = map[string]string{}
+	}
+	r.ours[source] = fmt.Sprintf(value, args...)
+	r.Record(KindOurs, Ours{source, r.ours[source]})
 }
 
 // Note adds a sentence that a reader of the table needs, such as what a

@@ -128,6 +128,9 @@ func (r *Result) write(w io.Writer, err error) {
 	}
 	for _, p := range r.experiment.Published {
 		fmt.Fprintf(w, "  published: %s: %s\n", p.Source, p.Value)
+		if ours := r.ours[p.Source]; ours != "" {
+			fmt.Fprintf(w, "       here: %s\n", ours)
+		}
 	}
 	for _, note := range r.notes {
 		fmt.Fprintf(w, "  note: %s\n", note)

@@ -17,11 +17,15 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/experiment/page"
 	"github.com/tandem-gateway/tandem/bench/suite"
 )
 
 // benchDir is where results go unless something else is said.
 const benchDir = "bench-results"
+
+// reportFile is the page beside the results.
+const reportFile = "report.html"
 
 func benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -29,9 +33,9 @@ func benchCommand() *cobra.Command {
 		Short: "Measure on this machine what Tandem does",
 		Long: `Bench runs experiments in networks made of network namespaces: Tandem beside what
 it replaces and beside its peers. Nothing of the machine's own network is
-touched. Results are lines of JSON, plots and text.`,
+touched. Results are lines of JSON, plots, text and an HTML page.`,
 	}
-	cmd.AddCommand(benchListCommand(), benchRunCommand(), benchChildCommand())
+	cmd.AddCommand(benchListCommand(), benchRunCommand(), benchCompareCommand(), benchReportCommand(), benchChildCommand())
 	return cmd
 }
 
@@ -95,7 +99,74 @@ func runBench(ctx context.Context, o experiment.Options, ids []string) error {
 	}
 	o.Text, o.Progress = os.Stdout, os.Stderr
 	o.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
-	return experiment.Run(ctx, o, chosen)
+	err = experiment.Run(ctx, o, chosen)
+	if err != nil && !errors.Is(err, experiment.ErrFailed) {
+		return err
+	}
+	// Failures are part of the report.
+	file := filepath.Join(o.Dir, reportFile)
+	if err := writeBenchReport(o.Dir, file); err != nil {
+		return err
+	}
+	fmt.Printf("The report is %s\n", file)
+	return err
+}
+
+func writeBenchReport(dir, file string) error {
+	results, err := experiment.ReadResults(dir)
+	if err != nil {
+		return err
+	}
+	return page.WriteFile(file, results)
+}
+
+func benchCompareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "compare OLD NEW",
+		Short: "Tell what has changed from one run to another",
+		Long: `Compare sets the medians of two runs beside each other, with confidence intervals
+of their ratios, and says where a difference is within noise. OLD and NEW are
+directories of results, or their results.jsonl.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			before, err := experiment.ReadResults(args[0])
+			if err != nil {
+				return err
+			}
+			now, err := experiment.ReadResults(args[1])
+			if err != nil {
+				return err
+			}
+			return experiment.WriteComparison(cmd.OutOrStdout(), before, now)
+		},
+	}
+}
+
+func benchReportCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "report [DIRECTORY]",
+		Short: "Make an HTML page of results",
+		Long: `Report writes one page with everything in it: questions, set-ups, plots, tables
+and verdicts. Run does so too when it ends.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := benchDir
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			if file == "" {
+				file = filepath.Join(dir, reportFile)
+			}
+			if err := writeBenchReport(dir, file); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "The report is %s\n", file)
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&file, "output", "o", "", "`file` to write (default report.html beside the results)")
+	return cmd
 }
 
 // benchChildCommand is for processes that experiments start of this program.
