@@ -26,6 +26,7 @@ type tuner struct {
 
 	mu      sync.Mutex
 	waiting []func()      // what connections wait for
+	changes []change      // of which one of waiting takes all
 	spare   []func()      // for peers that come again: at most maxSpare, and done last
 	dropped uint64        // what there was no room for
 	more    chan struct{} // has room for one
@@ -200,12 +201,14 @@ func (t *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) 
 		done(t.Supports(s))
 		return
 	}
-	t.later(func() { done(t.apply(token, s)) })
+	t.applyLater(change{token, s, done})
 }
 
-func (t *tuner) apply(token uint32, s options.Set) (failed []options.Reason) {
+// applied does what is left to do once the policy of a set is in force, or could
+// not be put there, and tells what failed.
+func (t *tuner) applied(token uint32, s options.Set, err error) (failed []options.Reason) {
 	if s.Empty() {
-		if err := t.steering.Clear(token); err != nil {
+		if err != nil {
 			t.log.Debug("options of a connection were not taken back", "err", err)
 		}
 		return nil
@@ -216,10 +219,10 @@ func (t *tuner) apply(token uint32, s options.Set) (failed []options.Reason) {
 		}
 		return failed
 	}
-	p := policyOf(s)
-	if err := t.steering.Set(token, p); err != nil {
+	if err != nil {
 		return all(err)
 	}
+	p := policyOf(s)
 	state, err := t.steering.State(token)
 	if err != nil {
 		return all(err)
