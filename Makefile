@@ -53,6 +53,13 @@ fuzz: ## run every fuzz target for FUZZTIME (3s)
 demo: deps build ## a home with two access links in network namespaces, one of which is cut
 	$(GO) run ./bench/demo -tandem $(BIN)
 
+# What make bench runs: at most 20 minutes on two cores, which a test adds up.
+BENCH_SET := paths-handover paths-subflows options-rate-limit options-weighted options-overflow apps-voice apps-typing apps-pages apps-bulk-home
+
+.PHONY: bench
+bench: deps build ## what Tandem does, measured here, as one HTML page (18 minutes; needs root)
+	$(BIN) bench run $(BENCH_SET) --out bin/bench $(BENCHFLAGS)
+
 .PHONY: bench-relay
 bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, sing-box, xray (needs root)
 	@deploy/install-packages $(BENCH_PACKAGES)

@@ -3,8 +3,13 @@
 package suite
 
 import (
+	"os"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/tandem-gateway/tandem/bench/experiment"
 )
 
 // TestDescribed wants of each experiment what its reader needs.
@@ -28,6 +33,44 @@ func TestDescribed(t *testing.T) {
 				t.Errorf("%s: metric %q has no name or is there twice", x.ID, m.Name)
 			}
 			metrics[m.Name] = true
+		}
+	}
+}
+
+// TestSet wants of what make bench runs that it exists and takes 20 minutes at
+// most.
+func TestSet(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`(?m)^BENCH_SET := (.+)$`).FindSubmatch(makefile)
+	if set == nil {
+		t.Fatal("the Makefile has no BENCH_SET")
+	}
+	chosen, err := experiment.Choose(Experiments(), strings.Fields(string(set[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var takes time.Duration
+	for _, x := range chosen {
+		takes += x.Takes
+	}
+	if takes > 20*time.Minute {
+		t.Errorf("make bench takes %v", takes)
+	}
+	t.Logf("%d experiments, %v", len(chosen), takes)
+}
+
+// TestDocumented wants every experiment with its question in the documentation.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/bench.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range Experiments() {
+		if !strings.Contains(string(text), "| `"+x.ID+"` | "+x.Question+" |") {
+			t.Errorf("docs/bench.md lacks %s with its question", x.ID)
 		}
 	}
 }
