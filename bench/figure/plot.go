@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -206,6 +207,7 @@ func begin(a Axes) *Plot {
 	p.Title.TextStyle.Font.Size = vg.Points(12)
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Color, axis.Label.TextStyle.Color, axis.Tick.Label.Color, axis.Tick.Color = ink, ink, ink, ink
+		axis.Tick.Marker = plot.TickerFunc(ticks)
 		axis.Label.TextStyle.Font.Size, axis.Tick.Label.Font.Size = vg.Points(10), vg.Points(9)
 	}
 	p.Legend.Top, p.Legend.TextStyle.Font.Size, p.Legend.Padding = true, vg.Points(9), vg.Points(3)
@@ -287,8 +289,21 @@ func (p *Plot) draw(c draw.Canvas) {
 	var room vg.Length
 	if p.legend {
 		r := legend.Rectangle(c)
-		room = r.Max.X - r.Min.X + vg.Points(12)
-		legend.Draw(draw.Crop(c, 0, 0, 0, -vg.Points(28)))
+		// Readers' fonts may be wider than the one that is measured here.
+		room = 1.2*(r.Max.X-r.Min.X) + vg.Points(12)
+		legend.Left = true
+		legend.Draw(draw.Crop(c, c.Max.X-c.Min.X-room+vg.Points(12), 0, 0, -vg.Points(28)))
 	}
 	p.plot.Draw(draw.Crop(c, 0, -room, 0, 0))
+}
+
+// ticks are those of gonum with numbers as short as they can be: 25, not 25.00.
+func ticks(low, high float64) []plot.Tick {
+	all := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range all {
+		if v, err := strconv.ParseFloat(all[i].Label, 64); err == nil {
+			all[i].Label = strconv.FormatFloat(v, 'g', -1, 64)
+		}
+	}
+	return all
 }
