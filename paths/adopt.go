@@ -148,6 +148,8 @@ func (e *Engine) serviceSubflows(c *conn, now time.Time) {
 			s.overdue = true
 			e.gap = true
 			e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
+		case s.State == Established && s.resting && !now.Before(s.Since.Add(restFor)):
+			e.rouse(c, s)
 		}
 	}
 }

@@ -189,6 +189,8 @@ func (c *conn) deadline() time.Time {
 			earlier(s.due)
 		case s.State == Opening && !s.overdue:
 			earlier(s.Since.Add(openWithin))
+		case s.State == Established && s.resting:
+			earlier(s.Since.Add(restFor))
 		}
 	}
 	for _, t := range c.wakes {

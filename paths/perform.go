@@ -162,7 +162,8 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 	s := &c.Subflows[i]
 	s.State, s.Since, s.device, s.routed = Opening, now, e.net.device(s.Local), c.Has(s.Path)
 	local := pm.Endpoint{Addr: s.Local, IfIndex: s.device}
-	if s.Backup {
+	s.resting = !s.Backup && c.carriedWithout(i)
+	if s.Backup || s.resting {
 		local.Flags = pm.Backup
 	}
 	local.ID = e.addressID(c, netip.AddrPortFrom(s.Local, 0))
@@ -189,6 +190,32 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 		c.ids = nil // to be asked for again
 	}
 	e.notOpened(c, i, Refused, op.Errno, now)
+}
+
+// restFor is how long a new subflow is a backup, which carries nothing while
+// others can. Data that arrives on it while the kernel of the peer has not yet
+// linked it to its connection, which waits for a system call of the peer's program
+// to end, is put at the wrong place of the stream (net/mptcp/protocol.c,
+// mptcp_subflow_joined sets map_seq after the first mapping was taken; seen with
+// Linux 6.18).
+const restFor = 50 * time.Millisecond
+
+// carriedWithout reports whether another subflow than one can carry the data.
+func (c *conn) carriedWithout(i int) bool {
+	for j, s := range c.Subflows {
+		if j != i && s.State == Established && !s.Backup {
+			return true
+		}
+	}
+	return false
+}
+
+// rouse ends the rest of a subflow.
+func (e *Engine) rouse(c *conn, s *Subflow) {
+	s.resting = false
+	if err := e.client.SetBackup(c.Token, s.local(), s.Remote, false); err != nil {
+		e.refused(err) // it has just gone
+	}
 }
 
 // refused counts an answer of the kernel.
