@@ -148,7 +148,7 @@ func (e *Engine) serviceSubflows(c *conn, now time.Time) {
 			s.overdue = true
 			e.gap = true
 			e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
-		case s.State == Established && s.resting && !now.Before(s.Since.Add(restFor)):
+		case s.State == Established && s.resting > 0 && !now.Before(s.rouseAt()):
 			e.rouse(c, s)
 		}
 	}

@@ -189,8 +189,8 @@ func (c *conn) deadline() time.Time {
 			earlier(s.due)
 		case s.State == Opening && !s.overdue:
 			earlier(s.Since.Add(openWithin))
-		case s.State == Established && s.resting:
-			earlier(s.Since.Add(restFor))
+		case s.State == Established && s.resting > 0:
+			earlier(s.rouseAt())
 		}
 	}
 	for _, t := range c.wakes {

@@ -162,8 +162,10 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 	s := &c.Subflows[i]
 	s.State, s.Since, s.device, s.routed = Opening, now, e.net.device(s.Local), c.Has(s.Path)
 	local := pm.Endpoint{Addr: s.Local, IfIndex: s.device}
-	s.resting = !s.Backup && c.carriedWithout(i)
-	if s.Backup || s.resting {
+	if !s.Backup && c.carriedWithout(i) {
+		s.resting = 1
+	}
+	if s.Backup || s.resting > 0 {
 		local.Flags = pm.Backup
 	}
 	local.ID = e.addressID(c, netip.AddrPortFrom(s.Local, 0))
@@ -197,8 +199,9 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 // linked it to its connection, which waits for a system call of the peer's program
 // to end, is put at the wrong place of the stream (net/mptcp/protocol.c,
 // mptcp_subflow_joined sets map_seq after the first mapping was taken; seen with
-// Linux 6.18).
-const restFor = 50 * time.Millisecond
+// Linux 6.18). That it carries data now is told three times, because MP_PRIO
+// (RFC 8684 section 3.3.8) is not acknowledged.
+var restFor = [...]time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second}
 
 // carriedWithout reports whether another subflow than one can carry the data.
 func (c *conn) carriedWithout(i int) bool {
@@ -210,9 +213,19 @@ func (c *conn) carriedWithout(i int) bool {
 	return false
 }
 
-// rouse ends the rest of a subflow.
+// rouseAt is when the end of a subflow's rest is told next; zero is never.
+func (s *Subflow) rouseAt() time.Time {
+	if s.resting == 0 {
+		return time.Time{}
+	}
+	return s.Since.Add(restFor[s.resting-1])
+}
+
+// rouse tells that a subflow carries data.
 func (e *Engine) rouse(c *conn, s *Subflow) {
-	s.resting = false
+	if s.resting++; s.resting > len(restFor) {
+		s.resting = 0
+	}
 	if err := e.client.SetBackup(c.Token, s.local(), s.Remote, false); err != nil {
 		e.refused(err) // it has just gone
 	}
@@ -332,7 +345,7 @@ func (e *Engine) setBackup(c *conn, a SetBackup) {
 		e.refused(err)
 		return
 	}
-	s.Backup = a.Backup
+	s.Backup, s.resting = a.Backup, 0
 }
 
 func (e *Engine) announce(c *conn, a netip.AddrPort) {

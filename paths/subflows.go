@@ -68,7 +68,7 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	f := &c.Subflows[i]
 	s.on(f)
 	f.State, f.Since, f.overdue, f.missed = Established, now, false, time.Time{}
-	f.Backup = f.Backup || s.backup && !f.resting
+	f.Backup = f.Backup || s.backup && f.resting == 0
 	c.Extra++
 	e.opened(c, *f, now)
 	opened := *f
