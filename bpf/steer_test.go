@@ -112,6 +112,10 @@ func (c *steered) sent(t *testing.T, e *ends, n int64) [2]int64 {
 	return bytes
 }
 
+// burst is what the kernel puts on a subflow before it chooses again
+// (MPTCP_SEND_BURST_SIZE in net/mptcp/protocol.c).
+const burst = 64 << 10
+
 // settle moves data until none of it goes onto a path: the kernel may still put
 // a burst on a subflow that is to be skipped, before it looks at its rate.
 func (c *steered) settle(t *testing.T, e *ends, path int) {
@@ -171,7 +175,8 @@ func TestPrimary(t *testing.T) {
 	for _, cc := range []string{"reno", "cubic", "bbr"} {
 		c.set(t, c.ends, Policy{Scheduler: Primary, CongestionControl: cc})
 		c.settle(t, c.ends, 1)
-		if got := c.sent(t, c.ends, 1e6); got[1] != 0 {
+		// It may still look at the second path's rate too late, once: see settle.
+		if got := c.sent(t, c.ends, 1e6); got[1] > burst {
 			t.Errorf("%s: %d bytes on the second path", cc, got[1])
 		}
 		c.set(t, c.ends, Policy{})

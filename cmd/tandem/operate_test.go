@@ -501,7 +501,9 @@ func TestTwoOfOneSocket(t *testing.T) {
 	second.socket = first.socket
 	second.write(phones)
 	second.start()
-	if n := strings.Count(second.log.String(), "operators cannot reach this tandem"); n != 1 || !strings.Contains(second.log.String(), "another process answers there") {
+	said := func() int { return strings.Count(second.log.String(), "operators cannot reach this tandem") }
+	labtest.Await(t, patience, "a word on that", func() bool { return said() > 0 })
+	if n := said(); n != 1 || !strings.Contains(second.log.String(), "another process answers there") {
 		t.Errorf("said %d times:\n%s", n, second.log)
 	}
 	if !strings.Contains(second.banner.String(), "operators      no: "+first.socket+": another process answers there") {
