@@ -72,8 +72,9 @@ func TestRedundantThinStream(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	if r, o := got[0].quantile(.99), got[1].quantile(.99); r >= o {
-		t.Errorf("99 %% of the messages take up to %v redundantly, %v otherwise", r, o)
+	// The tail is that of the start: a leg whose SYN is lost comes a second later.
+	if r, o := got[0].quantile(.5), got[1].quantile(.5); r >= o {
+		t.Errorf("half of the messages take up to %v redundantly, %v otherwise", r, o)
 	}
 }
 
