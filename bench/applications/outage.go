@@ -5,6 +5,8 @@ package applications
 import (
 	"context"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // outage is a way to lose the Wi-Fi of a phone.
@@ -23,7 +25,7 @@ func (o outage) happen(ctx context.Context, t *trial, after, length time.Duratio
 		wait     time.Duration
 		settings []string
 	}{{after, o.begin}, {length, o.end}} {
-		if err := pause(ctx, phase.wait); err != nil {
+		if err := await.Pause(ctx, phase.wait); err != nil {
 			return err
 		}
 		for _, s := range phase.settings {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/relay/measure"
 	"github.com/tandem-gateway/tandem/bench/testbed"
@@ -67,7 +68,7 @@ func (t *trial) hold(ctx context.Context, w testbed.Way, relay measure.Group) (e
 	}
 	load.Held = func(ctx context.Context, _ int) error {
 		// What opening them has left is not part of idling.
-		if err := pause(ctx, load.Idle/5); err != nil {
+		if err := await.Pause(ctx, load.Idle/5); err != nil {
 			return err
 		}
 		u, err := relay.Usage()
@@ -98,7 +99,7 @@ func settled(ctx context.Context, relay measure.Group) (measure.Usage, error) {
 	last, err := relay.Usage()
 	deadline := time.Now().Add(patience)
 	for same := 0; err == nil && same < still; {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := await.Pause(ctx, 50*time.Millisecond); err != nil {
 			return last, err
 		}
 		before := last.Descriptors

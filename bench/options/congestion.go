@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -87,7 +88,7 @@ func (s *stage) choose(ctx context.Context, name string, warm, hold time.Duratio
 	m := d.watch()
 	answered, err := s.answerTo(ctx, c, options.CongestionControl)
 	if err == nil {
-		err = pause(ctx, warm+hold)
+		err = await.Pause(ctx, warm+hold)
 	}
 	t, meterErr := m.stop()
 	if err := errors.Join(err, meterErr, d.end(), s.served()); err != nil {

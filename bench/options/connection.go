@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -79,7 +80,7 @@ func subflows(c *net.TCPConn) (list []mptcp.Subflow, err error) {
 
 // twoSubflows waits until data can take both paths.
 func (c *connection) twoSubflows(ctx context.Context) error {
-	return await(ctx, patience, time.Millisecond, "second subflow", func() (bool, error) {
+	return await.Until(ctx, patience, time.Millisecond, "second subflow", func() (bool, error) {
 		list, err := subflows(c.server)
 		return len(list) == 2 && list[0].TCP.State == mptcp.StateEstablished && list[1].TCP.State == mptcp.StateEstablished, err
 	})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/options"
@@ -129,7 +130,7 @@ func (s *stage) slowDown(ctx context.Context, e *experiment.Env, m *meter, times
 		if err := m.awaitBytes(ctx, 1); err != nil {
 			return nil, w, err
 		}
-		if err := pause(ctx, hold); err != nil {
+		if err := await.Pause(ctx, hold); err != nil {
 			return nil, w, err
 		}
 		x.down = m.now()
@@ -143,7 +144,7 @@ func (s *stage) slowDown(ctx context.Context, e *experiment.Env, m *meter, times
 		e.Step(i+1, times+1, "slow and fast again")
 	}
 	w.from = m.now()
-	if err := errors.Join(s.WiFi.SetDelay(noisyDelay), s.WiFi.SetJitter(noise), pause(ctx, noisy)); err != nil {
+	if err := errors.Join(s.WiFi.SetDelay(noisyDelay), s.WiFi.SetJitter(noise), await.Pause(ctx, noisy)); err != nil {
 		return nil, w, err
 	}
 	w.to = m.now()
@@ -157,7 +158,7 @@ func (m *meter) awaitBytes(ctx context.Context, path int) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, patience, sampleEvery, "bytes on the path", func() (bool, error) {
+	return await.Until(ctx, patience, sampleEvery, "bytes on the path", func() (bool, error) {
 		now, err := m.last()
 		return now.paths[path] > before.paths[path], err
 	})
@@ -169,7 +170,7 @@ func (m *meter) awaitQuiet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return await(ctx, patience, sampleEvery, "an end of data on the second path", func() (bool, error) {
+	return await.Until(ctx, patience, sampleEvery, "an end of data on the second path", func() (bool, error) {
 		now, err := m.last()
 		if now.paths[1] != since.paths[1] {
 			since = now

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -130,7 +131,7 @@ func (st stream) send(ctx context.Context, c *connection, end time.Time) {
 		if _, err := c.server.Write(message); err != nil {
 			return // which the receiver sees
 		}
-		if st.every != 0 && pause(ctx, st.every) != nil {
+		if st.every != 0 && await.Pause(ctx, st.every) != nil {
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bpf"
@@ -136,10 +137,10 @@ func (s *stage) goodput(ctx context.Context, p bpf.Policy, warm, hold time.Durat
 	}
 	err = s.steer(d.connection, p)
 	if err == nil {
-		err = pause(ctx, warm)
+		err = await.Pause(ctx, warm)
 	}
 	m := d.watch()
-	err = errors.Join(err, pause(ctx, hold))
+	err = errors.Join(err, await.Pause(ctx, hold))
 	t, meterErr := m.stop()
 	if err := errors.Join(err, meterErr, d.end()); err != nil {
 		return 0, err
@@ -172,7 +173,7 @@ func (s *stage) capPath(ctx context.Context, limit uint64, warm, hold time.Durat
 	}
 	defer func() { err = errors.Join(err, s.served(), d.end()) }()
 	m := d.watch()
-	err = pause(ctx, warm)
+	err = await.Pause(ctx, warm)
 	var before sample
 	if err == nil {
 		before, err = m.last()
@@ -182,7 +183,7 @@ func (s *stage) capPath(ctx context.Context, limit uint64, warm, hold time.Durat
 		err = s.ask(d.connection, options.SubflowRateLimit, fmt.Sprintf("2:%dkbit", limit/1000))
 	}
 	if err == nil {
-		err = pause(ctx, hold)
+		err = await.Pause(ctx, hold)
 	}
 	t, meterErr := m.stop()
 	if err = errors.Join(err, meterErr); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/mptcp/pm"
@@ -37,7 +38,7 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 		return z, err
 	}
 	m := d.watch()
-	err = pause(ctx, warm)
+	err = await.Pause(ctx, warm)
 	z.asked = m.now()
 	if err == nil {
 		err = s.ask(d.connection, options.SubflowRateLimit, "2:0")
@@ -46,7 +47,7 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 		_, err = s.answerTo(ctx, d.connection, options.SubflowRateLimit)
 	}
 	if err == nil {
-		err = await(ctx, patience, time.Millisecond, "an empty second path", func() (bool, error) {
+		err = await.Until(ctx, patience, time.Millisecond, "an empty second path", func() (bool, error) {
 			state, err := s.steering.State(d.serverToken)
 			return state[1].Limit == 0 && state[1].Queued == 0, err
 		})
@@ -55,14 +56,14 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 		err = s.withdraw()
 	}
 	if err == nil {
-		err = await(ctx, patience, time.Millisecond, "the end of the second subflow", func() (bool, error) {
+		err = await.Until(ctx, patience, time.Millisecond, "the end of the second subflow", func() (bool, error) {
 			list, err := subflows(d.server)
 			return len(list) == 1, err
 		})
 	}
 	over := m.now()
 	if err == nil {
-		err = pause(ctx, hold)
+		err = await.Pause(ctx, hold)
 	}
 	t, meterErr := m.stop()
 	endErr := d.end()

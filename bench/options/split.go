@@ -9,6 +9,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bpf"
@@ -90,11 +91,11 @@ func measureOverflow(ctx context.Context, e *experiment.Env, r *experiment.Resul
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.steer(d.connection, p), pause(ctx, hold/4)); err != nil {
+	if err := errors.Join(s.steer(d.connection, p), await.Pause(ctx, hold/4)); err != nil {
 		return errors.Join(err, d.end())
 	}
 	m := d.watch()
-	err = pause(ctx, hold)
+	err = await.Pause(ctx, hold)
 	t, meterErr := m.stop()
 	if err := errors.Join(err, meterErr, d.end()); err != nil {
 		return err
@@ -136,14 +137,14 @@ func (s *stage) openAndRest(ctx context.Context, p bpf.Policy, hold time.Duratio
 	}
 	watch := func(want bool, within time.Duration, found *float64) error {
 		start := time.Now()
-		err := await(ctx, within, time.Millisecond, "change", func() (bool, error) {
+		err := await.Until(ctx, within, time.Millisecond, "change", func() (bool, error) {
 			now, err := limited()
 			return now == want, err
 		})
 		if err == nil {
 			*found = milliseconds(time.Since(start))
 		}
-		if errors.Is(err, errNotInTime) {
+		if errors.Is(err, await.ErrNotInTime) {
 			return nil
 		}
 		return err

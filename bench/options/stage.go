@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -19,9 +20,6 @@ import (
 
 // patience with what ought to happen soon.
 const patience = 30 * time.Second
-
-// errNotInTime is why an experiment cannot go on.
-var errNotInTime = errors.New("did not happen in time")
 
 // stage is a client with two links to a server. Both are this process; the server
 // honours what the client asks for in TCP options.
@@ -189,7 +187,7 @@ func (s *stage) ask(c *connection, o options.Option, text string) error {
 // answerTo waits for the answer that a client gets, and tells when it came.
 func (s *stage) answerTo(ctx context.Context, c *connection, o options.Option) (time.Time, error) {
 	var at time.Time
-	err := await(ctx, patience, time.Millisecond, "answer for "+o.String(), func() (bool, error) {
+	err := await.Until(ctx, patience, time.Millisecond, "answer for "+o.String(), func() (bool, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		at = s.answered[request{c.clientToken, o}]
@@ -221,31 +219,4 @@ func (s *stage) in(p bpf.Policy) bpf.Policy {
 		p.CongestionControl = s.congestion
 	}
 	return p
-}
-
-// await waits until cond holds.
-func await(ctx context.Context, timeout, every time.Duration, what string, cond func() (bool, error)) error {
-	deadline := time.Now().Add(timeout)
-	for {
-		if ok, err := cond(); ok || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s %w (%v)", what, errNotInTime, timeout)
-		}
-		if err := pause(ctx, every); err != nil {
-			return err
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -114,7 +115,7 @@ func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, d
 	if err := p.Start(); err != nil { // ends with the lab
 		return err
 	}
-	if err := await(ctx, 10*time.Second, 10*time.Millisecond, "the source", func() (bool, error) { return out.String() != "", nil }); err != nil {
+	if err := await.Until(ctx, 10*time.Second, 10*time.Millisecond, "the source", func() (bool, error) { return out.String() != "", nil }); err != nil {
 		return err
 	}
 	c.tandem, err = apps.StartTandem(ctx, c.host, apps.TandemConfig{

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -52,7 +53,7 @@ func handOver(ctx context.Context, e *experiment.Env, r *experiment.Result) (err
 	samples := watchGoodput(d, start)
 	var moves []move
 	for i := range n {
-		if err := pause(ctx, between); err != nil {
+		if err := await.Pause(ctx, between); err != nil {
 			return err
 		}
 		m, err := s.move(ctx, d, byte(i), start)
@@ -63,7 +64,7 @@ func handOver(ctx context.Context, e *experiment.Env, r *experiment.Result) (err
 		moves = append(moves, m)
 		e.Step(i+1, n, "bytes again after %.0f ms", m.Took)
 	}
-	if err := pause(ctx, between); err != nil {
+	if err := await.Pause(ctx, between); err != nil {
 		return err
 	}
 	g := samples()
@@ -84,11 +85,11 @@ func (s *stage) move(ctx context.Context, d *download, number byte, start time.T
 	if err := s.Client.RemoveAddress("wifi", netip.PrefixFrom(old, accessBits)); err != nil {
 		return m, err
 	}
-	if err := pause(ctx, withoutAddress/2); err != nil {
+	if err := await.Pause(ctx, withoutAddress/2); err != nil {
 		return m, err
 	}
 	before := d.received.Load()
-	if err := pause(ctx, withoutAddress/2); err != nil {
+	if err := await.Pause(ctx, withoutAddress/2); err != nil {
 		return m, err
 	}
 	m.Still = d.received.Load() == before
@@ -110,11 +111,11 @@ func (s *stage) move(ctx context.Context, d *download, number byte, start time.T
 	up := time.Now()
 	s.WiFi.Addr.V4 = next
 	before = d.received.Load()
-	err := await(ctx, 20*time.Second, time.Millisecond, "bytes from the new address", func() (bool, error) {
+	err := await.Until(ctx, 20*time.Second, time.Millisecond, "bytes from the new address", func() (bool, error) {
 		return d.received.Load() > before, nil
 	})
 	m.At, m.Took = up.Sub(start).Seconds(), milliseconds(time.Since(up))
-	if errors.Is(err, errNotInTime) {
+	if errors.Is(err, await.ErrNotInTime) {
 		return m, nil // which the verdict shows
 	}
 	return m, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -80,13 +81,13 @@ func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 		return err
 	}
 	// The rate is judged once both links are in use.
-	if err := await(ctx, 10*time.Second, 10*time.Millisecond, "two subflows", func() (bool, error) {
+	if err := await.Until(ctx, 10*time.Second, 10*time.Millisecond, "two subflows", func() (bool, error) {
 		live, err := s.established(ctx)
 		return len(live) == 2, err
 	}); err != nil {
 		return err
 	}
-	if err := pause(ctx, time.Second); err != nil {
+	if err := await.Pause(ctx, time.Second); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -95,7 +96,7 @@ func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 	links := map[string]*lab.Access{"wifi": &s.WiFi, "cell": &s.Cell}
 	for i := range all {
 		o := &all[i]
-		if err := pause(ctx, time.Until(start.Add(seconds(o.At)))); err != nil {
+		if err := await.Pause(ctx, time.Until(start.Add(seconds(o.At)))); err != nil {
 			return err
 		}
 		if err := s.outage(ctx, links[o.Link], o, byte(i)); err != nil {
@@ -104,7 +105,7 @@ func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 		r.Record("outage", *o)
 		e.Step(i+1, n, "%s back after %.0f ms", o.Link, o.Returned*1e3)
 	}
-	if err := pause(ctx, time.Until(start.Add(whole))); err != nil {
+	if err := await.Pause(ctx, time.Until(start.Add(whole))); err != nil {
 		return err
 	}
 	g := samples()
@@ -127,7 +128,7 @@ func (s *stage) outage(ctx context.Context, link *lab.Access, o *outage, number 
 			return err
 		}
 	}
-	if err := pause(ctx, seconds(o.Length)); err != nil {
+	if err := await.Pause(ctx, seconds(o.Length)); err != nil {
 		return err
 	}
 	if err := link.Up(); err != nil {
@@ -138,12 +139,12 @@ func (s *stage) outage(ctx context.Context, link *lab.Access, o *outage, number 
 	if err != nil {
 		return err
 	}
-	err = await(ctx, 15*time.Second, 5*time.Millisecond, "data over "+o.Link, func() (bool, error) {
+	err = await.Until(ctx, 15*time.Second, 5*time.Millisecond, "data over "+o.Link, func() (bool, error) {
 		now, err := link.Counters()
 		return now.BToA-before.BToA >= afterReturn, err
 	})
 	o.Returned = time.Since(up).Seconds()
-	if !errors.Is(err, errNotInTime) {
+	if !errors.Is(err, await.ErrNotInTime) {
 		return err
 	}
 	// The verdict shows it; this shows why.

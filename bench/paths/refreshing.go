@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -64,7 +65,7 @@ func refreshing(ctx context.Context, e *experiment.Env, r *experiment.Result) (e
 	samples := watchGoodput(d, start)
 	var killed []netip.AddrPort
 	for i := range n {
-		if err := pause(ctx, time.Until(start.Add(time.Duration(i+1)*every))); err != nil {
+		if err := await.Pause(ctx, time.Until(start.Add(time.Duration(i+1)*every))); err != nil {
 			return err
 		}
 		port, err := s.resetOnly(ctx, killed)
@@ -74,7 +75,7 @@ func refreshing(ctx context.Context, e *experiment.Env, r *experiment.Result) (e
 		killed = append(killed, port)
 		e.Step(i+1, n, "reset and replaced")
 	}
-	if err := pause(ctx, every); err != nil {
+	if err := await.Pause(ctx, every); err != nil {
 		return err
 	}
 	g := samples()
@@ -108,14 +109,14 @@ func (s *stage) resetOnly(ctx context.Context, killed []netip.AddrPort) (netip.A
 			return true, nil
 		}
 	}
-	if err := await(ctx, 10*time.Second, 5*time.Millisecond, "a subflow", only(false)); err != nil {
+	if err := await.Until(ctx, 10*time.Second, 5*time.Millisecond, "a subflow", only(false)); err != nil {
 		return victim, err
 	}
 	rule := fmt.Sprintf("add rule inet box input tcp sport %d tcp dport 8803 reject with tcp reset", victim.Port())
 	if err := nft(ctx, s.Aggregator, rule); err != nil {
 		return victim, err
 	}
-	if err := await(ctx, 10*time.Second, 5*time.Millisecond, "another subflow", only(true)); err != nil {
+	if err := await.Until(ctx, 10*time.Second, 5*time.Millisecond, "another subflow", only(true)); err != nil {
 		return victim, err
 	}
 	return victim, nft(ctx, s.Aggregator, "flush chain inet box input")

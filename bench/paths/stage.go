@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/experiment"
@@ -158,36 +157,6 @@ func (s *stage) established(ctx context.Context) ([]admin.Subflow, error) {
 		}
 	}
 	return live, nil
-}
-
-// errNotInTime is why an experiment cannot go on.
-var errNotInTime = errors.New("did not happen in time")
-
-// await waits until cond holds.
-func await(ctx context.Context, timeout, every time.Duration, what string, cond func() (bool, error)) error {
-	deadline := time.Now().Add(timeout)
-	for {
-		if ok, err := cond(); ok || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s %w (%v)", what, errNotInTime, timeout)
-		}
-		if err := pause(ctx, every); err != nil {
-			return err
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // nft runs a command of nftables on a host.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -128,7 +129,7 @@ func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Du
 			complete = milliseconds(now)
 		}
 		series.X, series.Y = append(series.X, now.Seconds()), append(series.Y, float64(len(got)))
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := await.Pause(ctx, 10*time.Millisecond); err != nil {
 			return series, err
 		}
 	}
@@ -194,7 +195,7 @@ func shortOnes(ctx context.Context, r *experiment.Result) (err error) {
 			return err
 		}
 	}
-	pauseErr := pause(ctx, 500*time.Millisecond)
+	pauseErr := await.Pause(ctx, 500*time.Millisecond)
 	stopWatching()
 	<-done
 	if pauseErr != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/relay/load"
 	"github.com/tandem-gateway/tandem/bench/relay/measure"
 	"github.com/tandem-gateway/tandem/bench/relay/peers"
@@ -62,7 +63,7 @@ func (t *trial) hold(ctx context.Context, c *contestant) (*report.Held, error) {
 	defer cancel()
 	held := &report.Held{Wanted: t.options.tunnels}
 	// It may still be busy with the probe that found it listening.
-	err := pause(ctx, t.settle)
+	err := await.Pause(ctx, t.settle)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (t *trial) hold(ctx context.Context, c *contestant) (*report.Held, error) {
 	if held.Opened == 0 {
 		return nil, failure(&r)
 	}
-	if err := pause(ctx, t.settle); err != nil {
+	if err := await.Pause(ctx, t.settle); err != nil {
 		return nil, err
 	}
 	if usage[1], err = c.instance.Usage(); err != nil {
@@ -132,19 +133,8 @@ func (t *trial) awaitGivenBack(ctx context.Context, c *contestant, before int) (
 		if err != nil || u.Descriptors <= before || time.Now().After(deadline) {
 			return u, err
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := await.Pause(ctx, 50*time.Millisecond); err != nil {
 			return u, err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

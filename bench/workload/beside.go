@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // Beside runs workloads at the same time on one way, each beginning a little
@@ -38,7 +40,7 @@ func (w Beside) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	var working sync.WaitGroup
 	for i, one := range w.Workloads {
 		working.Go(func() {
-			if errs[i] = pause(ctx, time.Duration(i)*w.Apart); errs[i] != nil {
+			if errs[i] = await.Pause(ctx, time.Duration(i)*w.Apart); errs[i] != nil {
 				return
 			}
 			after := time.Since(start)

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // Clients are requests and responses in a closed loop: each client has one
@@ -87,7 +89,7 @@ func (w Clients) client(ctx context.Context, dial Dialer, k uint64, start time.T
 	for i := range w.Each {
 		think := time.Duration(random.ExpFloat64() * float64(w.Think))
 		a := Exchanges{Request: w.Request, Answer: w.Answer, Serve: w.Serve}.draw(random)
-		if pause(ctx, think) != nil {
+		if await.Pause(ctx, think) != nil {
 			return
 		}
 		began := time.Since(start)

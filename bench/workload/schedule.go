@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // schedule is an open loop: actions in the order of their times, which the
@@ -50,7 +52,7 @@ func (s *schedule) run(ctx context.Context, dial Dialer) (late time.Duration, er
 	}
 	for i := range s.actions {
 		a := &s.actions[i]
-		if err := pause(ctx, a.at-time.Since(start)); err != nil {
+		if err := await.Pause(ctx, a.at-time.Since(start)); err != nil {
 			return late, err
 		}
 		late = max(late, time.Since(start)-a.at)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // readSize is the size of read buffers, in bytes.
@@ -101,7 +103,7 @@ func (s *server) answer(ctx context.Context, a ask) error {
 		_, err := s.out.Write(appendTime(nil, clock()))
 		return err
 	}
-	if err := pause(ctx, a.pause); err != nil {
+	if err := await.Pause(ctx, a.pause); err != nil {
 		return err
 	}
 	for left := a.answer; left > 0; {
@@ -142,7 +144,7 @@ func (s *server) stream(ctx context.Context, a ask) error {
 	message := make([]byte, 0, a.request)
 	for i := range a.answer {
 		due := start + time.Duration(i)*a.pause
-		if err := pause(ctx, due-clock()); err != nil {
+		if err := await.Pause(ctx, due-clock()); err != nil {
 			return err
 		}
 		message = appendTime(message[:0], due)
@@ -157,19 +159,4 @@ func (s *server) stream(ctx context.Context, a ask) error {
 		}
 	}
 	return nil
-}
-
-// pause waits, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

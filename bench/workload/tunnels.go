@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/await"
 )
 
 // Tunnels are connections that do nothing: each has one exchange of 1 kB, is
@@ -72,7 +74,7 @@ func (w Tunnels) Run(ctx context.Context, dial Dialer) (*Result, error) {
 	if err := w.held(ctx, open); err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, w.Idle); err != nil {
+	if err := await.Pause(ctx, w.Idle); err != nil {
 		return nil, err
 	}
 	if err := w.held(ctx, open); err != nil {
