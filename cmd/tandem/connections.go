@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -54,24 +51,13 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 		if less != nil {
 			filter.Limit = 0 // the largest are wanted, not any
 		}
-		out := bufio.NewWriter(cmd.OutOrStdout())
 		show := printTable
 		if *asJSON {
-			show = printLines
+			show = printLines[admin.Connection]
 		}
-		more, err := show(out, less, limit, func(visit func(*admin.Connection) error) (bool, error) {
+		return printList(cmd, show, less, limit, func(visit func(*admin.Connection) error) (bool, error) {
 			return c.Connections(cmd.Context(), filter, visit)
 		})
-		if err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
-			return err
-		}
-		if more {
-			fmt.Fprintf(cmd.ErrOrStderr(), "there are more than %d\n", limit)
-		}
-		return nil
 	})
 	f := c.Flags()
 	f.StringVar(&filter.Listener, "listener", "", "only those of the listener with this `name`")
@@ -84,15 +70,10 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 	return c
 }
 
-// A walk visits connections and reports whether there are more.
-type walk func(visit func(*admin.Connection) error) (more bool, err error)
-
-type compare func(a, b *admin.Connection) int
-
 var orderNames = []string{"none", "id", "age", "idle", "up", "down", "bytes", "client", "listener"}
 
 // orders of connections; none is that in which they come.
-var orders = map[string]compare{
+var orders = map[string]compare[admin.Connection]{
 	"none":     nil,
 	"id":       by(func(c *admin.Connection) uint64 { return c.ID }),
 	"age":      by(func(c *admin.Connection) float64 { return c.Age }),
@@ -104,10 +85,6 @@ var orders = map[string]compare{
 	"listener": by(func(c *admin.Connection) string { return c.Listener }),
 }
 
-func by[K cmp.Ordered](key func(*admin.Connection) K) compare {
-	return func(a, b *admin.Connection) int { return cmp.Compare(key(a), key(b)) }
-}
-
 // idle puts those that are not relayed first.
 func idle(c *admin.Connection) float64 {
 	if c.Idle == nil {
@@ -116,45 +93,11 @@ func idle(c *admin.Connection) float64 {
 	return *c.Idle
 }
 
-// sorted makes a walk one in an order, of the last ones up to a limit if that is
-// not 0.
-func (w walk) sorted(order compare, limit int) walk {
-	if order == nil {
-		return w
-	}
-	return func(visit func(*admin.Connection) error) (bool, error) {
-		var all []*admin.Connection
-		more, err := w(func(c *admin.Connection) error {
-			all = append(all, c)
-			return nil
-		})
-		if err != nil {
-			return more, err
-		}
-		slices.SortStableFunc(all, order)
-		if limit > 0 && len(all) > limit {
-			all, more = all[len(all)-limit:], true
-		}
-		for _, c := range all {
-			if err := visit(c); err != nil {
-				return more, err
-			}
-		}
-		return more, nil
-	}
-}
-
-// printLines prints connections as JSON.
-func printLines(w io.Writer, order compare, limit int, connections walk) (more bool, err error) {
-	e := json.NewEncoder(w)
-	return connections.sorted(order, limit)(func(c *admin.Connection) error { return e.Encode(c) })
-}
-
 // printTable prints connections for people.
-func printTable(w io.Writer, order compare, limit int, connections walk) (more bool, err error) {
+func printTable(w io.Writer, connections walk[admin.Connection]) (more bool, err error) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tPHASE\tLISTENER\tUSER\tCLIENT\tMPTCP\tSERVER\tVIA\tMPTCP\tAGE\tIDLE\tUP\tDOWN\tOPTIONS")
-	more, err = connections.sorted(order, limit)(func(c *admin.Connection) error {
+	more, err = connections(func(c *admin.Connection) error {
 		_, err := fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
 			c.ID, c.Phase, c.Listener, cmp.Or(c.User, "-"), c.Client.Address, protocol(&c.Client),
 			serverText(c), cmp.Or(c.Hop, "-"), protocol(c.Server),

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -143,31 +141,13 @@ from (up) and to (down) the subscriber.`,
 		if less != nil {
 			filter.Limit = 0 // the last ones are wanted, not any
 		}
-		var all []*admin.Subscriber
-		more, err := c.Subscribers(cmd.Context(), filter, func(s *admin.Subscriber) error {
-			all = append(all, s)
-			return nil
+		show := printSubscribers
+		if *asJSON {
+			show = printLines[admin.Subscriber]
+		}
+		return printList(cmd, show, less, limit, func(visit func(*admin.Subscriber) error) (bool, error) {
+			return c.Subscribers(cmd.Context(), filter, visit)
 		})
-		if err != nil {
-			return err
-		}
-		if less != nil {
-			slices.SortStableFunc(all, less)
-		}
-		if limit > 0 && len(all) > limit {
-			all, more = all[len(all)-limit:], true
-		}
-		out := bufio.NewWriter(cmd.OutOrStdout())
-		if err := printSubscribers(out, all, *asJSON); err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
-			return err
-		}
-		if more {
-			fmt.Fprintf(cmd.ErrOrStderr(), "there are more than %d\n", limit)
-		}
-		return nil
 	})
 	f := c.Flags()
 	f.StringVar(&filter.Name, "name", "", "only the subscriber with this `name`")
@@ -179,24 +159,18 @@ from (up) and to (down) the subscriber.`,
 	return c
 }
 
-type compareSubscribers func(a, b *admin.Subscriber) int
-
 var subscriberOrderNames = []string{"none", "name", "age", "connections", "up", "down", "bytes", "used"}
 
 // subscriberOrders are those of the list; none is that in which they come.
-var subscriberOrders = map[string]compareSubscribers{
+var subscriberOrders = map[string]compare[admin.Subscriber]{
 	"none":        nil,
-	"name":        bySubscriber(func(s *admin.Subscriber) string { return s.Name }),
-	"age":         bySubscriber(func(s *admin.Subscriber) float64 { return s.Age }),
-	"connections": bySubscriber(func(s *admin.Subscriber) int { return s.Connections }),
-	"up":          bySubscriber(func(s *admin.Subscriber) uint64 { return s.Up }),
-	"down":        bySubscriber(func(s *admin.Subscriber) uint64 { return s.Down }),
-	"bytes":       bySubscriber(func(s *admin.Subscriber) uint64 { return s.Up + s.Down }),
-	"used":        bySubscriber(usedShare),
-}
-
-func bySubscriber[K cmp.Ordered](key func(*admin.Subscriber) K) compareSubscribers {
-	return func(a, b *admin.Subscriber) int { return cmp.Compare(key(a), key(b)) }
+	"name":        by(func(s *admin.Subscriber) string { return s.Name }),
+	"age":         by(func(s *admin.Subscriber) float64 { return s.Age }),
+	"connections": by(func(s *admin.Subscriber) int { return s.Connections }),
+	"up":          by(func(s *admin.Subscriber) uint64 { return s.Up }),
+	"down":        by(func(s *admin.Subscriber) uint64 { return s.Down }),
+	"bytes":       by(func(s *admin.Subscriber) uint64 { return s.Up + s.Down }),
+	"used":        by(usedShare),
 }
 
 // usedShare is the part of the quota that is used; those without one come first.
@@ -207,23 +181,19 @@ func usedShare(s *admin.Subscriber) float64 {
 	return float64(s.Quota.Used) / float64(s.Quota.Bytes)
 }
 
-func printSubscribers(w io.Writer, all []*admin.Subscriber, asJSON bool) error {
-	if asJSON {
-		e := json.NewEncoder(w)
-		for _, s := range all {
-			if err := e.Encode(s); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+// printSubscribers prints subscribers for people.
+func printSubscribers(w io.Writer, all walk[admin.Subscriber]) (more bool, err error) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tPOLICY\tADDRESS\tAGE\tCONNECTIONS\tUP\tDOWN\tUSED\tRATE UP\tRATE DOWN\tACCESS NETWORKS")
-	for _, s := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Policy, s.Address, ageText(s.Age), s.Connections,
+	more, err = all(func(s *admin.Subscriber) error {
+		_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Policy, s.Address, ageText(s.Age), s.Connections,
 			bytesText(s.Up), bytesText(s.Down), quotaText(s.Quota), limitText(s.RateUp), limitText(s.RateDown), networksText(s.Networks))
+		return err
+	})
+	if err != nil {
+		return more, err
 	}
-	return t.Flush()
+	return more, t.Flush()
 }
 
 func quotaText(q *admin.QuotaState) string {
