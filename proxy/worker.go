@@ -82,8 +82,8 @@ func (w *worker) run() {
 	w.idle()
 }
 
-// age is the time since the worker began: half as large as a time.
-func (w *worker) age() time.Duration { return w.loop.Now().Sub(w.began) }
+// age is the time since the worker began, with its loop.
+func (w *worker) age() time.Duration { return w.loop.Age() }
 
 // buffer lends an empty buffer for the opening of a connection.
 func (w *worker) buffer() []byte {
