@@ -26,7 +26,7 @@ const (
 	leastToken = 16 // bytes
 )
 
-// Errors of Access.Validate and ListenTCP.
+// Errors of Access.Validate and Access.Covers.
 var (
 	ErrUnprotected = errors.New("without TLS only loopback addresses can be served")
 	ErrShortToken  = fmt.Errorf("a token has to be of %d bytes at least", leastToken)
@@ -86,11 +86,19 @@ func (a *Access) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// ListenTCP opens a plain TCP listener. Without TLS it refuses to be reached by
-// others.
-func ListenTCP(address netip.AddrPort, a *Access) (net.Listener, error) {
+// Covers says whether what is at address may be served like this: without TLS
+// others must not reach it.
+func (a *Access) Covers(address netip.AddrPort) error {
 	if a.CertFile == "" && !address.Addr().Unmap().IsLoopback() {
-		return nil, fmt.Errorf("%v: %w", address, ErrUnprotected)
+		return fmt.Errorf("%v: %w", address, ErrUnprotected)
+	}
+	return nil
+}
+
+// ListenTCP opens a plain TCP listener where a covers it.
+func ListenTCP(address netip.AddrPort, a *Access) (*net.TCPListener, error) {
+	if err := a.Covers(address); err != nil {
+		return nil, err
 	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
@@ -98,11 +106,13 @@ func ListenTCP(address netip.AddrPort, a *Access) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return netutil.LimitListener(l, maxRemote), nil
+	return l.(*net.TCPListener), nil
 }
 
-// ServeTCP answers on l, which it closes in the end, until Close.
+// ServeTCP answers on l, which it closes in the end, until Close. What a points to
+// must not change meanwhile.
 func (s *Server) ServeTCP(l net.Listener, a *Access) error {
+	l = netutil.LimitListener(l, maxRemote)
 	if a.CertFile != "" {
 		l = tls.NewListener(l, &tls.Config{
 			MinVersion:         tls.VersionTLS13,

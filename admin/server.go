@@ -95,17 +95,25 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Leave ends the connections of operators with the answer that is under way, or
 // the next, so that they come to another process that listens.
-func (s *Server) Leave() { s.http.SetKeepAlivesEnabled(false) }
+func (s *Server) Leave() {
+	for _, h := range s.servers() {
+		h.SetKeepAlivesEnabled(false)
+	}
+}
+
+// servers are those of the socket and of TCP.
+func (s *Server) servers() []*http.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*http.Server{s.http}, s.remote...)
+}
 
 // Close stops to serve. Requests that are being answered may go on until ctx
 // ends.
 func (s *Server) Close(ctx context.Context) error {
-	s.mu.Lock()
-	s.close()
-	servers := append([]*http.Server{s.http}, s.remote...)
-	s.mu.Unlock()
+	s.close() // before the list is taken: who comes later serves nothing
 	var failed []error
-	for _, h := range servers {
+	for _, h := range s.servers() {
 		if h.Shutdown(ctx) != nil {
 			failed = append(failed, h.Close())
 		}

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -59,8 +60,13 @@ func (o *Options) resource() *resource.Resource {
 	return resource.NewSchemaless(
 		attribute.String("service.name", "tandem"),
 		attribute.String("service.version", o.Version),
+		attribute.String("service.instance.id", instance),
 	)
 }
+
+// instance tells this process from others that a collector hears of, its
+// predecessor in an upgrade among them, as OpenTelemetry recommends.
+var instance = uuid.NewString()
 
 // Telemetry is what is told, until Close.
 type Telemetry struct {
@@ -103,16 +109,20 @@ func Start(o Options) (*Telemetry, error) {
 
 // Listen opens a socket of plain TCP: a scrape is no business of the path
 // managers, and the listeners of clients are counted apart.
-func Listen(addr netip.AddrPort) (net.Listener, error) {
+func Listen(addr netip.AddrPort) (*net.TCPListener, error) {
 	var c net.ListenConfig
 	c.SetMultipathTCP(false)
-	return c.Listen(context.Background(), "tcp", addr.String())
+	l, err := c.Listen(context.Background(), "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
 }
 
 func (o *Options) listen() (open []net.Listener, err error) {
 	listen := o.Listen
 	if listen == nil {
-		listen = Listen
+		listen = func(addr netip.AddrPort) (net.Listener, error) { return Listen(addr) }
 	}
 	for _, a := range o.Prometheus {
 		l, err := listen(a)

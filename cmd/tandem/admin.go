@@ -38,9 +38,7 @@ var errNoSocket = errors.New("admin.socket is empty")
 // open opens the socket. Everything else works without.
 func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 	o.config, o.drains = c, make(chan time.Duration, 1)
-	if !left.succeeds() { // else its addresses are taken until claim
-		o.remote.open(&c, log)
-	}
+	o.remote.open(&c, left, log)
 	if c.Socket == "" {
 		o.missing = errNoSocket
 		return

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +25,8 @@ import (
 type estate struct {
 	Sockets []proxy.Socket `json:"sockets,omitempty"` // of listeners
 	Admin   *place         `json:"admin,omitempty"`
-	Scrapes []scrape       `json:"scrapes,omitempty"`
+	Scrapes []tcpSocket    `json:"scrapes,omitempty"`
+	Remote  []tcpSocket    `json:"remote,omitempty"` // where operators are answered over TCP
 	// Confined: files are out of reach, for successors as well.
 	Confined bool `json:"confined,omitempty"`
 	// fromManager: there is no predecessor, the service manager has opened these.
@@ -42,11 +44,13 @@ type place struct {
 	Activated bool `json:"activated,omitempty"`
 }
 
-// scrape is where metrics are scraped.
-type scrape struct {
+// tcpSocket is an address as it is configured, with the socket that listens there.
+type tcpSocket struct {
 	Address netip.AddrPort `json:"address"`
 	FD      int            `json:"fd"`
 }
+
+var errNoTCP = errors.New("it does not listen for TCP")
 
 // tables take turns.
 var tables = [...]string{tproxy.DefaultName, tproxy.DefaultName + "-upgraded"}
@@ -67,6 +71,9 @@ func (e *estate) descriptors(f func(int) (int, error)) error {
 	}
 	for i := range e.Scrapes {
 		one(&e.Scrapes[i].FD)
+	}
+	for i := range e.Remote {
+		one(&e.Remote[i].FD)
 	}
 	return errors.Join(errs...)
 }
@@ -91,7 +98,9 @@ func inherited(p *handover.Predecessor) (*estate, error) {
 
 // estate is what g has to leave.
 func (g *gateway) estate() *estate {
-	e := &estate{Confined: g.confined, Sockets: g.server.Sockets(), Scrapes: g.observers.scrapes}
+	e := &estate{
+		Confined: g.confined, Sockets: g.server.Sockets(), Scrapes: slices.Clone(g.observers.scrapes), Remote: g.admin.remote.sockets(),
+	}
 	if g.admin.socket != nil {
 		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket), Activated: g.admin.activated}
 	}
@@ -111,31 +120,39 @@ func descriptor(s syscall.Conn) int {
 }
 
 // listen opens a socket for scrapes, or finds the one that was inherited.
-func (o *observers) listen(addr netip.AddrPort) (l net.Listener, err error) {
+func (o *observers) listen(addr netip.AddrPort) (net.Listener, error) {
+	open := func() (*net.TCPListener, error) { return telemetry.Listen(addr) }
 	for _, s := range o.inherited {
 		if s.Address == addr {
-			l, err = adopt(s.FD)
+			open = func() (*net.TCPListener, error) { return adopt(s.FD) }
 		}
 	}
-	if l == nil && err == nil {
-		l, err = telemetry.Listen(addr)
-	}
+	l, err := open()
 	if err != nil {
 		return nil, err
 	}
-	o.scrapes = append(o.scrapes, scrape{addr, descriptor(l.(*net.TCPListener))})
+	o.scrapes = append(o.scrapes, tcpSocket{addr, descriptor(l)})
 	return l, nil
 }
 
 // adopt makes a listener of a descriptor, which stays its owner's.
-func adopt(fd int) (net.Listener, error) {
+func adopt(fd int) (*net.TCPListener, error) {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(copied), "scrapes")
+	f := os.NewFile(uintptr(copied), "inherited")
 	defer f.Close()
-	return net.FileListener(f)
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		l.Close()
+		return nil, fmt.Errorf("inherited socket %d: %w", fd, errNoTCP)
+	}
+	return tcp, nil
 }
 
 // close closes what others have made copies of.
@@ -143,7 +160,7 @@ func (e *estate) close() {
 	if e.Admin != nil {
 		unix.Close(e.Admin.FD)
 	}
-	for _, s := range e.Scrapes {
+	for _, s := range slices.Concat(e.Scrapes, e.Remote) {
 		unix.Close(s.FD)
 	}
 }

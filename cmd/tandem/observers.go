@@ -28,7 +28,7 @@ type observers struct {
 	telemetry atomic.Pointer[telemetry.Telemetry] // nil: none
 	keeper    atomic.Pointer[records.Keeper]      // nil: none
 
-	inherited, scrapes []scrape // of a predecessor, and those that are listened on
+	inherited, scrapes []tcpSocket // of a predecessor, and those that are listened on
 
 	// What they were started with.
 	telemetryConfig config.Telemetry

@@ -84,12 +84,10 @@ func run(cmd *cobra.Command, file string) error {
 		return err
 	}
 	g.banner(cmd.OutOrStdout())
-	g.admin.serve(g)
 	if predecessor != nil {
-		if err := predecessor.Ready(); err != nil {
-			g.log.Warn("in charge, and the predecessor's connections may be lost", "err", err)
-		}
-		g.claim()
+		g.succeed(predecessor)
+	} else {
+		g.admin.serve(g)
 	}
 	g.manager.begin(g)
 	defer g.manager.end()

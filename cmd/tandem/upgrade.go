@@ -69,7 +69,6 @@ func (g *gateway) upgrade() (pid int, err error) {
 	defer cancel()
 	var fds []int
 	left := g.estate()
-	left.Scrapes = append([]scrape(nil), left.Scrapes...)
 	_ = left.descriptors(func(fd int) (int, error) { // cannot fail
 		fds = append(fds, fd)
 		return len(fds) - 1, nil
@@ -112,17 +111,24 @@ func (g *gateway) leave() {
 	g.admin.leave()
 }
 
-// claim takes over what a predecessor has let go of.
-func (g *gateway) claim() {
+// succeed serves operators, and takes over what the predecessor lets go of.
+// Nobody changes anything before that is done.
+func (g *gateway) succeed(p *handover.Predecessor) {
+	g.changing.Lock()
+	defer g.changing.Unlock()
+	g.admin.serve(g)
+	if err := p.Ready(); err != nil {
+		g.log.Warn("in charge, and the predecessor's connections may be lost", "err", err)
+	}
 	if err := g.paths.claim(); err != nil {
 		g.log.Error("cannot take over path management", "err", err)
 	}
 	g.admin.claim(g)
 }
 
-// claim opens the addresses that a predecessor has closed.
+// claim opens the addresses that a predecessor has closed and not left.
 func (o *operators) claim(g *gateway) {
-	o.remote.open(&o.config, g.log)
+	o.remote.claim(g.log)
 	if o.server == nil {
 		o.serve(g)
 		return
