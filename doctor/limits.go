@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 const groupLimits = "limits"
@@ -25,11 +27,11 @@ func filesRow(n *Needs) Row {
 		return unknown(groupLimits, check, "how many connections there can be", err)
 	}
 	room := (max(limit.Max, otherFiles) - otherFiles) / perConnection
-	r := good(groupLimits, check, "%d, enough for %d connections", limit.Max, room)
+	r := good(groupLimits, check, "%d, enough for %s", limit.Max, plural.Of(room, "connection"))
 	if needed := uint64(n.Connections); room < needed {
 		files := needed*perConnection + otherFiles
 		r.Verdict = Warning
-		r.Lost = fmt.Sprintf("of the %d connections that are allowed, only %d can be; a unit needs LimitNOFILE=%d", needed, room, files)
+		r.Lost = fmt.Sprintf("only %d of the allowed %s can be; a unit needs LimitNOFILE=%d", room, plural.Of(needed, "connection"), files)
 		r.Mend = fmt.Sprintf("ulimit -n %d", files)
 	}
 	return r

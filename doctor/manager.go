@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/mptcp/pm"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 const groupManager = "path manager"
@@ -53,7 +54,7 @@ func limitsRow(n *Needs, links []link) Row {
 	if err != nil {
 		return unknown(groupManager, check, "how many subflows a connection may have", err)
 	}
-	r := good(groupManager, check, "%d subflows beside the first, %d announced addresses", limits.Subflows, limits.AddAddrAccepted)
+	r := good(groupManager, check, "%s beside the first, announced addresses: %d", plural.Of(limits.Subflows, "subflow"), limits.AddAddrAccepted)
 	least := uint32(0)
 	if n.KernelPaths {
 		least = uint32(max(devices(links)-1, 0))
@@ -63,7 +64,7 @@ func limitsRow(n *Needs, links []link) Row {
 	}
 	if limits.Subflows < least {
 		r.Verdict = Failed
-		r.Lost = fmt.Sprintf("connections need %d subflows beside the first to use all links", least)
+		r.Lost = fmt.Sprintf("connections need %s beside the first to use all links", plural.Of(least, "subflow"))
 		r.Mend = "ip mptcp limits set subflow 8 add_addr_accepted 8"
 	}
 	return r

@@ -5,6 +5,8 @@ package doctor
 import (
 	"fmt"
 	"io"
+
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // Verdict is how a check came out.
@@ -74,7 +76,7 @@ func (r *Report) WriteText(w io.Writer) error {
 			line("           mend: %s\n", row.Mend)
 		}
 	}
-	line("%d checks, %d failed, %d warnings\n", len(r.Rows), r.Failed, r.Warnings)
+	line("%s, %d failed, %s\n", plural.Of(len(r.Rows), "check"), r.Failed, plural.Of(r.Warnings, "warning"))
 	return failure
 }
 

@@ -27,7 +27,7 @@ func TestReportText(t *testing.T) {
 limits
   warning  clock: late
            lost: times
-3 checks, 1 failed, 1 warnings
+3 checks, 1 failed, 1 warning
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Error(d)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
+	"github.com/tandem-gateway/tandem/plural"
 	"github.com/tandem-gateway/tandem/proxy/policy"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
@@ -167,7 +168,7 @@ func describeMember(m *subscribers.Membership) string {
 		connections, used = m.State.Connections, m.State.Used
 	}
 	if n := m.Allowed.Connections; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d connections", connections, n))
+		parts = append(parts, fmt.Sprintf("%d of %s", connections, plural.Of(n, "connection")))
 	}
 	if q := m.Allowed.Quota.Bytes; q > 0 {
 		text := fmt.Sprintf("%d of %d bytes per %v", used, q, m.Allowed.Quota.Period)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // machine is what the kernel and the rights of the process allow.
@@ -74,5 +75,5 @@ func (m machine) describeFastOpen() string {
 // describeFiles says how many connections the limit of open files allows.
 func (m machine) describeFiles() string {
 	const perConnection, others = 2, 100
-	return fmt.Sprintf("%d, enough for about %d connections", m.files, (max(m.files, others)-others)/perConnection)
+	return fmt.Sprintf("%d, enough for about %s", m.files, plural.Of((max(m.files, others)-others)/perConnection, "connection"))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // operator makes a command one that asks a running tandem.
@@ -100,7 +101,7 @@ another time. A signal ends them at once.`,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "draining: %d connections may go on until %s\n", d.Active, d.Until.Local().Format(time.DateTime))
+		fmt.Fprintf(cmd.OutOrStdout(), "draining: %s may go on until %s\n", plural.Of(d.Active, "connection"), d.Until.Local().Format(time.DateTime))
 		return nil
 	})
 	c.Flags().DurationVar(&timeout, "timeout", 0, "how long connections may go on (default: drain-timeout of the configuration)")
@@ -116,7 +117,11 @@ func logLevelCommand() *cobra.Command {
 		ValidArgs: []string{string(config.LogDebug), string(config.LogInfo), string(config.LogWarn), string(config.LogError)},
 	}, func(cmd *cobra.Command, client *admin.Client, args []string) error {
 		if len(args) == 1 {
-			return client.SetLogLevel(cmd.Context(), args[0])
+			err := client.SetLogLevel(cmd.Context(), args[0])
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "logged from level %s on, until the next reload\n", args[0])
+			}
+			return err
 		}
 		level, err := client.LogLevel(cmd.Context())
 		if err == nil {

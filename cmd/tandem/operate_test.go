@@ -420,7 +420,9 @@ func TestLogLevelByOperator(t *testing.T) {
 	if level := l.must("log-level"); level != "info\n" {
 		t.Errorf("at first: %q", level)
 	}
-	l.must("log-level", "debug")
+	if said := l.must("log-level", "debug"); said != "logged from level debug on, until the next reload\n" {
+		t.Errorf("when changed: %q", said)
+	}
 	if level := l.must("log-level"); level != "debug\n" {
 		t.Errorf("once changed: %q", level)
 	}
@@ -448,7 +450,7 @@ func TestDrainByOperator(t *testing.T) {
 	if err := errors.Join(client.Live(t.Context()), client.Ready(t.Context())); err != nil {
 		t.Error(err)
 	}
-	if out := l.must("drain"); !strings.Contains(out, "1 connections may go on until ") {
+	if out := l.must("drain"); !strings.Contains(out, "1 connection may go on until ") {
 		t.Errorf("%q", out)
 	}
 	labtest.Await(t, patience, "the listener to be closed", func() bool {

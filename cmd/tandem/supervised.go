@@ -4,9 +4,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
+	"github.com/tandem-gateway/tandem/plural"
 	"github.com/tandem-gateway/tandem/systemd"
 )
 
@@ -71,7 +71,7 @@ func (s *supervision) succeed(g *gateway, pid int) {
 
 // stopping says that the end has come. Signs of life go on meanwhile.
 func (s *supervision) stopping(g *gateway) {
-	s.check(g, systemd.Stopping(fmt.Sprintf("Draining %d connections", g.server.Stats().Active)))
+	s.check(g, systemd.Stopping("Draining "+plural.Of(g.server.Stats().Active, "connection")))
 }
 
 func (s *supervision) check(g *gateway, err error) {
@@ -86,5 +86,5 @@ func (g *gateway) statusLine() string {
 	if g.isEnding() {
 		what = "Draining"
 	}
-	return fmt.Sprintf("%s %d connections", what, g.server.Stats().Active)
+	return what + " " + plural.Of(g.server.Stats().Active, "connection")
 }

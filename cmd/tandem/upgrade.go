@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/handover"
+	"github.com/tandem-gateway/tandem/plural"
 	"github.com/tandem-gateway/tandem/proxy/tproxy"
 	"github.com/tandem-gateway/tandem/systemd"
 )
@@ -38,7 +39,7 @@ does the same.`,
 	}, func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 		done, err := client.Upgrade(cmd.Context())
 		if err == nil {
-			fmt.Fprintf(cmd.OutOrStdout(), "upgraded: process %d serves; %d connections stay with process %d\n", done.PID, done.Active, done.Draining)
+			fmt.Fprintf(cmd.OutOrStdout(), "upgraded: process %d serves, process %d keeps %s\n", done.PID, done.Draining, plural.Of(done.Active, "connection"))
 		}
 		return err
 	})
