@@ -24,6 +24,7 @@ type conn struct {
 	denies0 bool      // the peer takes no joins at the address of the first subflow
 	only4   bool      // its socket is an IPv4 one
 	over    bool      // the kernel knows no such connection, or takes no commands for it
+	halved  bool      // a stream has ended: the kernel opens no more subflows
 
 	handles uint64
 	closing []Subflow // this end has closed them
@@ -74,6 +75,18 @@ func (c *conn) restores(p Path) loss {
 	l := c.missing[i]
 	c.missing = slices.Delete(c.missing, i, i+1)
 	return l
+}
+
+// replaces is the loss of a subflow without a route, for which no other one was
+// asked for yet.
+func (c *conn) replaces() loss {
+	for i := range c.Subflows {
+		if s := &c.Subflows[i]; s.Lost && s.State == Established && !s.heir {
+			s.heir = true
+			return loss{s.Path, PathLost}
+		}
+	}
+	return loss{}
 }
 
 // add makes a new subflow known.
@@ -159,10 +172,11 @@ func (c *conn) limiter(of **rate.Limiter) *rate.Limiter {
 	return *of
 }
 
-// count brings up to date whether the connection has lost all subflows.
+// count brings up to date whether the connection has lost all subflows. Those of
+// the initiator that have no route any more are lost.
 func (c *conn) count(now time.Time, cause Cause) {
 	switch {
-	case c.Live() > 0:
+	case c.Working() > 0, !c.Initiator && c.Live() > 0:
 		c.lost, c.lostBy, c.expired = time.Time{}, NoCause, false
 	case c.lost.IsZero():
 		c.lost, c.lostBy = now, cause

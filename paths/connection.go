@@ -90,6 +90,7 @@ type Subflow struct {
 	device  int       // that it is bound to
 	routed  bool      // there was a route for it
 	heals   loss      // what it restores
+	heir    bool      // it is Lost, and another one was asked for in its place
 }
 
 // local is where an established subflow is.
@@ -188,15 +189,41 @@ func (c *Connection) Fill(p Path, n int) []Action {
 	return actions
 }
 
+// Working counts the established subflows that have not lost their route.
+func (c *Connection) Working() int {
+	n := 0
+	for i := range c.Subflows {
+		if s := &c.Subflows[i]; s.State == Established && !s.Lost {
+			n++
+		}
+	}
+	return n
+}
+
+// kept counts the subflows that have not lost their route: others are closed once
+// one of them stands.
+func (c *Connection) kept() int {
+	n := 0
+	for i := range c.Subflows {
+		if !c.Subflows[i].Lost {
+			n++
+		}
+	}
+	return n
+}
+
 // CloseLost closes the subflows of the initiator for which there is no route
-// any more, so that the data on them goes over others at once.
+// any more, so that the data on them goes over others at once. Without another
+// one that works they stay: their route may come back, and the kernel opens no
+// further subflows once a stream has ended.
 func (c *Connection) CloseLost() []Action {
 	if !c.Initiator {
 		return nil // the initiator knows better, and would have to open it again
 	}
+	works := c.Working() > 0
 	var actions []Action
 	for i := range c.Subflows {
-		if s := &c.Subflows[i]; s.Lost {
+		if s := &c.Subflows[i]; s.Lost && (works || s.State != Established) {
 			actions = append(actions, Close{Subflow: *s, Cause: PathLost})
 		}
 	}

@@ -30,7 +30,7 @@ func (m Delaying) then() Manager {
 // ready tells from the state of the connection alone, and stays true: subflows
 // that were opened for a low rate are not given up for a high one.
 func (m Delaying) ready(c *Connection) bool {
-	return c.Extra > 0 || c.Live() == 0 ||
+	return c.Extra > 0 || c.Working() == 0 ||
 		m.Bytes > 0 && c.Bytes >= m.Bytes ||
 		m.After > 0 && c.Age() >= m.After ||
 		m.Below > 0 && c.Rate > 0 && c.Rate < m.Below

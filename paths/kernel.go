@@ -33,7 +33,7 @@ func (m Kernel) PathsChanged(c *Connection) []Action { return append(c.CloseLost
 
 // open opens the subflows that are missing, within the limits.
 func (m Kernel) open(c *Connection) []Action {
-	room := int(c.Limits.Subflows) + 1 - len(c.Subflows)
+	room := int(c.Limits.Subflows) + 1 - c.kept()
 	var actions []Action
 	for _, want := range m.wanted(c) {
 		if room > 0 && c.Has(want.Path) && c.On(want.Path) == 0 {

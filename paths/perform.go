@@ -86,12 +86,18 @@ func (e *Engine) perform(c *conn, a Action, now time.Time) {
 
 // request has a subflow wait for its turn.
 func (e *Engine) request(c *conn, o Open, now time.Time) {
-	if len(c.Subflows) >= c.policy.MaxSubflows {
+	if c.halved {
+		return
+	}
+	if c.kept() >= c.policy.MaxSubflows {
 		e.counters.OverLimit++
 		return
 	}
 	s := Subflow{Path: o.Path, State: Waiting, Since: now, Opened: ByPolicy, Backup: o.Backup || e.backup(c, o.Path), due: now}
-	if s.heals = c.restores(o.Path); s.heals.Cause != NoCause {
+	if s.heals = c.restores(o.Path); s.heals.Cause == NoCause {
+		s.heals = c.replaces()
+	}
+	if s.heals.Cause != NoCause {
 		s.Opened = s.heals.Cause
 	}
 	if t := c.trouble[o.Path]; t != nil {
@@ -188,6 +194,13 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 		e.findPaths(c)
 		c.remove(i)
 		return
+	case op.Errno == unix.ENOTCONN:
+		// The connection was fully established, so one of its streams has ended
+		// (mptcp_is_fully_established in net/mptcp/protocol.h).
+		c.halved = true
+		e.notOpened(c, i, Refused, op.Errno, now)
+		c.Subflows = slices.DeleteFunc(c.Subflows, func(s Subflow) bool { return s.State == Waiting })
+		return
 	case op.Errno == unix.EINVAL:
 		c.ids = nil // to be asked for again
 	}
@@ -206,7 +219,7 @@ var restFor = [...]time.Duration{50 * time.Millisecond, 250 * time.Millisecond, 
 // carriedWithout reports whether another subflow than one can carry the data.
 func (c *conn) carriedWithout(i int) bool {
 	for j, s := range c.Subflows {
-		if j != i && s.State == Established && !s.Backup {
+		if j != i && s.State == Established && !s.Backup && !s.Lost {
 			return true
 		}
 	}
@@ -284,7 +297,9 @@ func (e *Engine) close(c *conn, s Subflow, cause Cause, now time.Time) {
 	}
 	was := s.State
 	s.State, s.Since, s.Closed = Closing, now, cause
-	c.miss(loss{s.Path, cause})
+	if !s.heir {
+		c.miss(loss{s.Path, cause})
+	}
 	c.closing = append(c.closing, s)
 	c.count(now, cause)
 	if was == Established && !(cause == PathLost && e.withdrawLost(c, s)) {
@@ -323,7 +338,7 @@ func (e *Engine) withdrawLost(c *conn, s Subflow) bool {
 		e.refused(err)
 		return false
 	}
-	delete(c.ids, netip.AddrPortFrom(s.Local, 0))
+	e.destroy(c, s) // the kernel has only told
 	return true
 }
 

@@ -80,13 +80,18 @@ func (e *Engine) findLost(c *conn) bool {
 		s.routed = s.routed || reaches
 		some = some || s.routed && !reaches && !s.Lost
 		s.Lost = s.routed && !reaches
+		s.heir = s.heir && s.Lost
 	}
 	return some
 }
 
 // pathsChanged tells the manager, if paths did change.
 func (e *Engine) pathsChanged(c *conn, now time.Time) {
-	if e.findPaths(c) && c.started {
+	changed := e.findPaths(c)
+	if c.adopted && c.known() {
+		c.count(now, PathLost)
+	}
+	if changed && c.started {
 		e.tell(c, now, Manager.PathsChanged)
 	}
 	e.schedule(c)

@@ -4,6 +4,7 @@ package paths
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +75,10 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	opened := *f
 	if !e.checkJoin(c, i, now) && c.started {
 		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowOpened(c, opened) })
+		// It takes over from those that have lost their route.
+		if slices.ContainsFunc(c.Subflows, func(s Subflow) bool { return s.Lost }) {
+			e.tell(c, now, Manager.PathsChanged)
+		}
 	}
 	e.schedule(c)
 }

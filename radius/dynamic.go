@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 	"layeh.com/radius"
 	"layeh.com/radius/rfc2865"
 	"layeh.com/radius/rfc2866"
@@ -35,6 +36,9 @@ const (
 	answered = 2 * window
 	// maxAnswers bounds those that are kept.
 	maxAnswers = 4096
+	// complainEvery is how often the log tells of requests that are dropped, after
+	// the first ones.
+	complainEvery = 10 * time.Second
 )
 
 // DynamicOptions are those of NewDynamic.
@@ -119,6 +123,7 @@ func (d *Dynamic) Close() {
 
 func (d *Dynamic) run() {
 	in := make([]byte, radius.MaxPacketLength)
+	complain := rate.Sometimes{First: 10, Interval: complainEvery}
 	for {
 		n, from, err := d.conn.ReadFromUDPAddrPort(in)
 		if errors.Is(err, net.ErrClosed) {
@@ -129,8 +134,11 @@ func (d *Dynamic) run() {
 		}
 		out, err := d.take(in[:n], from, time.Now())
 		if err != nil {
-			d.counts.dropped.Add(1)
-			d.o.Log.Warn("a request to change a session is not heeded", "from", from, "err", err)
+			dropped := d.counts.dropped.Add(1)
+			// Anybody can send many.
+			complain.Do(func() {
+				d.o.Log.Warn("a request to change a session is not heeded", "from", from, "err", err, "so-far", dropped)
+			})
 			continue
 		}
 		// An answer that is lost is asked for again.

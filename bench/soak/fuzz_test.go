@@ -32,7 +32,7 @@ var openings = [][]byte{
 func (w *world) fuzz(ctx context.Context, random *rand.Rand) {
 	admin := filepath.Dir(w.home.flows)
 	ports := []port{
-		{w.CPE, "tcp", "192.0.2.1:8803"}, {w.CPE, "tcp", "192.0.2.1:1080"}, {w.Client, "tcp", "192.168.1.1:8804"},
+		{w.CPE, "tcp", "192.0.2.1:8803"}, {w.CPE, "tcp", phones}, {w.Client, "tcp", "192.168.1.1:8804"},
 		{w.Aggregator, "tcp", "127.0.0.1:9464"}, {w.CPE, "tcp", "127.0.0.1:9464"},
 		{w.Client, "unix", filepath.Join(admin, "home.sock")}, {w.Client, "unix", filepath.Join(admin, "aggregator.sock")},
 	}

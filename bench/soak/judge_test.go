@@ -199,7 +199,7 @@ func (w *world) judge(t *testing.T, before, after *[2]figures) {
 	row("bytes", "%d, there and back", w.tally.bytes)
 	row("other bytes", "%d", len(w.tally.corrupt))
 	row("OTLP", "%d messages of metrics, %d of traces", w.collector.metrics.Load(), w.collector.traces.Load())
-	row("fuzzed", "%d connections", w.tally.fuzzed)
+	row("fuzzed", "%d connections, %d datagrams", w.tally.fuzzed, w.tally.datagrams)
 	for i, s := range []*side{w.home, w.aggregator} {
 		var refused map[string]uint64
 		labtest.Await(t, patience, "records of "+s.name, func() (same bool) {
@@ -235,7 +235,7 @@ func (w *world) judge(t *testing.T, before, after *[2]figures) {
 		why := f.explanation(books[f.side][f.local])
 		explained[why]++
 		if strings.HasPrefix(why, "not ") {
-			t.Errorf("after %v, %s via %s, tunnel %v, begun %v: %v: %s: %+v", f.at.Round(time.Millisecond), f.local, f.side.name, f.tunnel, f.begun, f.err, why, books[f.side][f.local])
+			t.Errorf("after %v, %s via %s, tunnel %v, begun %v: %v: %s: %+v\n%s", f.at.Round(time.Millisecond), f.local, f.side.name, f.tunnel, f.begun, f.err, why, books[f.side][f.local], f.still)
 		}
 	}
 	row("clients refused", "%d", len(w.tally.failures))

@@ -78,6 +78,7 @@ func TestSoak(t *testing.T) {
 	start(socksWorkers, w.transfers(w.viaSOCKS))
 	start(tunnelWorkers, w.tunnels)
 	start(fuzzers, w.fuzz)
+	start(fuzzers, w.fuzzDatagrams(t))
 	load.Go(func() { w.watchMemory(ctx) })
 	w.disturb(t, ctx, rand.New(rand.NewPCG(*seed, 0)))
 	load.Wait()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -37,6 +38,7 @@ type failure struct {
 	tunnel bool
 	// from and to are between which times it was opened, and failed.
 	from, to time.Time
+	still    string // what was seen of it when it had stood still
 }
 
 // tally is what became of connections.
@@ -48,8 +50,13 @@ type tally struct {
 	corrupt   []failure
 	failures  []failure
 	unable    int // the client's own network did not let it
-	fuzzed    int
+	fuzzed    int // connections
+	datagrams int // of fuzzers
+	looks     int // at connections that stood still
 }
+
+// phones is where the aggregator takes SOCKS5 clients.
+const phones = "192.0.2.1:1080"
 
 var errRefused = errors.New("the proxy says no")
 
@@ -64,7 +71,7 @@ func (w *world) viaHome(ctx context.Context) (net.Conn, *side, error) {
 
 // viaSOCKS is a client of the aggregator that RADIUS knows.
 func (w *world) viaSOCKS(ctx context.Context) (net.Conn, *side, error) {
-	c, err := dial(ctx, w.CPE, "192.0.2.1:1080")
+	c, err := dial(ctx, w.CPE, phones)
 	if err != nil {
 		return nil, w.aggregator, err
 	}
@@ -85,6 +92,15 @@ func dial(ctx context.Context, h *lab.Host, address string) (c net.Conn, err err
 
 // login asks for a tunnel to the server.
 func login(c net.Conn) error {
+	if err := authenticate(c); err != nil {
+		return err
+	}
+	_, err := request(c, []byte{5, 1, 0, 1, 203, 0, 113, 80, 0, 7})
+	return err
+}
+
+// authenticate is what comes before a request to a SOCKS5 server (RFC 1929).
+func authenticate(c net.Conn) error {
 	c.SetDeadline(time.Now().Add(dialTime + silence))
 	if _, err := c.Write(append([]byte{5, 1, 2, 1, 4}, "anna\x06geheim"...)); err != nil {
 		return err
@@ -96,17 +112,22 @@ func login(c net.Conn) error {
 	if answer[3] != 0 {
 		return fmt.Errorf("%w: login %d", errRefused, answer[3])
 	}
-	if _, err := c.Write([]byte{5, 1, 0, 1, 203, 0, 113, 80, 0, 7}); err != nil {
-		return err
+	return nil
+}
+
+// request returns the reply to a request, which has an IPv4 address.
+func request(c net.Conn, message []byte) (reply []byte, err error) {
+	if _, err := c.Write(message); err != nil {
+		return nil, err
 	}
-	reply := make([]byte, 10)
+	reply = make([]byte, 10)
 	if _, err := io.ReadFull(c, reply); err != nil {
-		return err
+		return nil, err
 	}
 	if reply[1] != 0 {
-		return fmt.Errorf("%w: code %d", errRefused, reply[1])
+		return nil, fmt.Errorf("%w: code %d", errRefused, reply[1])
 	}
-	return nil
+	return reply, nil
 }
 
 // transfers opens connections on a way, one after the other.
@@ -153,7 +174,7 @@ func (w *world) transfer(ctx context.Context, by way, random *rand.Rand, size in
 	}
 	got := int64(0)
 	if err == nil {
-		got, err = w.exchange(c.(*net.TCPConn), random, size, every)
+		got, err = w.exchange(c.(*net.TCPConn), random, size, every, func() { f.still = w.look(&f) })
 		f.begun, f.err = got > 0, err
 	}
 	f.to = time.Now()
@@ -177,8 +198,9 @@ func (w *world) transfer(ctx context.Context, by way, random *rand.Rand, size in
 
 var errCorrupt = errors.New("other bytes came back")
 
-// exchange returns how many bytes came back.
-func (w *world) exchange(c *net.TCPConn, random *rand.Rand, size int64, every time.Duration) (int64, error) {
+// exchange returns how many bytes came back. It calls still if none do for a
+// while.
+func (w *world) exchange(c *net.TCPConn, random *rand.Rand, size int64, every time.Duration, still func()) (int64, error) {
 	c.SetDeadline(time.Time{})
 	size += keySize
 	key := [keySize]byte{}
@@ -212,9 +234,14 @@ func (w *world) exchange(c *net.TCPConn, random *rand.Rand, size int64, every ti
 	buffer := make([]byte, 64<<10)
 	var err error
 	for {
-		c.SetReadDeadline(time.Now().Add(silence))
+		c.SetReadDeadline(time.Now().Add(stillAfter))
 		var n int
 		n, err = c.Read(buffer)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			still()
+			c.SetReadDeadline(time.Now().Add(silence))
+			n, err = c.Read(buffer)
+		}
 		received.Write(buffer[:n])
 		_, _ = check.Write(buffer[:n]) // cannot fail
 		got += int64(n)

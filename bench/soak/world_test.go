@@ -45,6 +45,7 @@ subscribers:
     dead-time: 1s
     cache: {time: 1s, negative: 1s}
     accounting: {servers: [{address: "127.0.0.1:1813", secret: ` + radiustest.Secret + `}], interim: 1m}
+    dynamic: {listen: "` + changes + `", clients: [{address: 127.0.0.1, secret: ` + radiustest.Secret + `}]}
 listeners:
   - name: converter
     type: convert
@@ -53,7 +54,7 @@ listeners:
     paths: {manager: fullmesh}
   - name: phones
     type: socks5
-    listen: ["192.0.2.1:1080"]
+    listen: ["` + phones + `"]
     allow-from: [198.51.100.0/24]
     subscribers: required
 `
@@ -125,6 +126,7 @@ func newWorld(t *testing.T, mode string) *world {
 	w := &world{HybridHome: labtest.HybridHome(t, lab.HybridHomeSpec{DSL: link, LTE: link})}
 	w.server = netip.AddrPortFrom(w.ServerAddr.V4, 7)
 	serve(t, w.Server, w.server.String())
+	echoDatagrams(t, w.Server, w.server.String())
 	w.collector = newCollector(t, w.Server)
 	w.startRADIUS(t)
 	dir := t.TempDir()
