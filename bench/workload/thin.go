@@ -76,34 +76,49 @@ func (w Thin) down(ctx context.Context, dial Dialer) (*Result, error) {
 		r.failRest(w.Count, err)
 		return r, ctx.Err()
 	}
-	in := bufio.NewReaderSize(c, readSize)
-	down := flow{}
-	message := make([]byte, w.Size)
+	in := newMessages(c, w.Size)
 	var first time.Duration
 	for i := range w.Count {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		err := c.SetReadDeadline(time.Now().Add(w.Interval + w.Patience))
+		var due, arrived time.Duration
 		if err == nil {
-			_, err = io.ReadFull(in, message)
-		}
-		arrived := clock()
-		if err == nil {
-			down.skip(stampSize)
-			err = down.check(message[stampSize:])
+			due, arrived, err = in.next()
 		}
 		if err != nil {
 			r.failRest(w.Count-i, answerError(err))
 			return r, ctx.Err()
 		}
-		due := parseTime(message)
 		if i == 0 {
 			first = due
 		}
 		r.add(due-first, arrived-due, 0, w.Size)
 	}
 	return r, nil
+}
+
+// messages reads those of a stream.
+type messages struct {
+	in   *bufio.Reader
+	down flow
+	one  []byte
+}
+
+func newMessages(c io.Reader, size int64) *messages {
+	return &messages{in: bufio.NewReaderSize(c, readSize), one: make([]byte, size)}
+}
+
+// next tells when a message was due and when it had arrived, by the machine's
+// clock.
+func (m *messages) next() (due, arrived time.Duration, err error) {
+	if _, err := io.ReadFull(m.in, m.one); err != nil {
+		return 0, 0, err
+	}
+	arrived = clock()
+	m.down.skip(stampSize)
+	return parseTime(m.one), arrived, m.down.check(m.one[stampSize:])
 }
 
 // failRest counts all that will not come any more.

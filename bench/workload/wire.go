@@ -21,8 +21,8 @@ const (
 	// it was complete.
 	stamp
 	// stream: the server sends as many messages as answer says, each of as many
-	// bytes as request says, one every pause. A message begins with the time at
-	// which it was due.
+	// bytes as request says, one every pause, or as fast as they are taken. A
+	// message begins with the time at which it was due.
 	stream
 )
 
