@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/topology"
@@ -30,6 +31,9 @@ type Spec struct {
 	Tandem string
 	// Steered adds the way [Following], which needs eBPF.
 	Steered bool
+	// Asked adds a way for each of these schedulers, at most [MostAsked], which
+	// the edge asks the aggregator for: [AskingFor]. It needs eBPF.
+	Asked []string
 }
 
 // Congestion is the congestion control unless another is asked for: the one
@@ -59,6 +63,9 @@ type Bed struct {
 func New(ctx context.Context, spec Spec) (*Bed, error) {
 	if spec.Congestion == "" {
 		spec.Congestion = Congestion
+	}
+	if len(spec.Asked) > MostAsked {
+		return nil, fmt.Errorf("%d schedulers to ask for, at most %d", len(spec.Asked), MostAsked)
 	}
 	s, err := siteOf(spec.Preset)
 	if err != nil {
@@ -127,11 +134,22 @@ func (b *Bed) serve(ctx context.Context, port uint16, mode mptcp.Mode) error {
 }
 
 func (b *Bed) tandem(ctx context.Context, name string, h *lab.Host) (*apps.Tandem, error) {
-	config, err := b.site.config(name, filepath.Join(b.dir, name), b.spec.Steered)
+	config, err := b.site.config(name, b.socket(name), b.spec)
 	if err != nil {
 		return nil, err
 	}
 	return apps.StartTandem(ctx, h, apps.TandemConfig{Command: []string{b.spec.Tandem}, Dir: b.dir, Config: config})
+}
+
+// socket is where the Tandem of that name takes commands.
+func (b *Bed) socket(name string) string { return filepath.Join(b.dir, name) }
+
+// AggregatorStatus asks the aggregator how it fares, so that it can be seen
+// whether schedulers that were asked for came into force.
+func (b *Bed) AggregatorStatus(ctx context.Context) (admin.Status, error) {
+	c := admin.NewClient(b.socket("aggregator"))
+	defer c.Close()
+	return c.Status(ctx)
 }
 
 // Close takes everything down.

@@ -81,7 +81,11 @@ func TestWays(t *testing.T) {
 	for _, preset := range Presets() {
 		t.Run(preset, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t, Spec{Preset: preset, Set: fast[preset], Steered: preset == "two-path"})
+			spec := Spec{Preset: preset, Set: fast[preset]}
+			if preset == "two-path" {
+				spec.Steered, spec.Asked = true, []string{"round-robin", "weighted:50,50"}
+			}
+			b := newBed(t, spec)
 			for i, w := range b.Ways() {
 				carried := transfer(t, b, w)
 				t.Logf("%s: %v", w.Name, carried)
@@ -89,7 +93,29 @@ func TestWays(t *testing.T) {
 					t.Errorf("%s goes astray: %v", w.Name, carried)
 				}
 			}
+			granted(t, b, len(spec.Asked))
 		})
+	}
+}
+
+// granted wants each scheduler of the bed to have been asked for and granted.
+func granted(t *testing.T, b *Bed, least int) {
+	t.Helper()
+	status, err := b.AggregatorStatus(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range status.Options {
+		if o.Option != "scheduler" || o.Asked == 0 {
+			continue
+		}
+		if o.Asked < uint64(least) || o.Outcomes["as asked"] != o.Asked {
+			t.Errorf("schedulers were asked for: %+v", o)
+		}
+		return
+	}
+	if least > 0 {
+		t.Error("no scheduler was asked for")
 	}
 }
 

@@ -3,6 +3,7 @@
 package testbed
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"text/template"
@@ -36,6 +37,12 @@ listeners:
     listen: [{{.Following.Listens}}]
     {{- template "converter"}}
     options: {defaults: {scheduler: server}}
+{{- end}}
+{{- range .Asked}}
+  - name: {{.Name}}
+    listen: [{{.At.Listens}}]
+    {{- template "converter"}}
+    options: {accept: [convert]}
 {{- end}}
   - name: phones
     type: socks5
@@ -74,6 +81,12 @@ listeners:
     upstream: following
     {{- template "front" .}}
 {{- end}}
+{{- range .Asked}}
+  - name: {{.Name}}
+    listen: ["{{.Entry}}"]
+    upstream: {{.Name}}
+    {{- template "front" $}}
+{{- end}}
   - name: intercepted
     listen: ["{{.Intercept}}"]
     upstream: transparent
@@ -100,6 +113,12 @@ upstreams:
     servers: ["{{.Following.To}}"]
     {{- template "hag"}}
 {{- end}}
+{{- range .Asked}}
+  - name: {{.Name}}
+    servers: ["{{.At.To}}"]
+    ask: {options: {scheduler: "{{.Scheduler}}"}}
+    {{- template "hag"}}
+{{- end}}
 {{end -}}
 `))
 
@@ -107,6 +126,13 @@ upstreams:
 type service struct {
 	To      netip.AddrPort // where it is asked
 	Listens string         // all addresses that it listens on
+}
+
+// asked is a scheduler that the edge asks for.
+type asked struct {
+	Name, Scheduler string
+	At              service
+	Entry           netip.AddrPort
 }
 
 // placement is what the templates are filled with.
@@ -118,16 +144,22 @@ type placement struct {
 	Server                                                  netip.AddrPort
 	Intercepted                                             int
 	Access                                                  string
+	Asked                                                   []asked
 }
 
 func (s site) service(port uint16) service {
 	return service{s.aggregator(port), aggregatorListens(port)}
 }
 
-func (s site) config(name, socket string, steered bool) (string, error) {
+func (s site) config(name, socket string, spec Spec) (string, error) {
+	var schedulers []asked
+	for i, scheduler := range spec.Asked {
+		n := uint16(i)
+		schedulers = append(schedulers, asked{fmt.Sprintf("asked-%d", i), scheduler, s.service(portAsked + n), s.entry(entryAsked + n)})
+	}
 	var text strings.Builder
 	err := configs.ExecuteTemplate(&text, name, placement{
-		Socket: socket, Steered: steered, Behind: s.behind(),
+		Socket: socket, Steered: spec.Steered, Asked: schedulers, Behind: s.behind(),
 		Forwarded: s.service(portForwarded), Transparent: s.service(portTransparent),
 		Redundant: s.service(portRedundant), Following: s.service(portFollowing), SOCKS: s.service(portSOCKS),
 		ForwardEntry: s.entry(entryForward), RedundantEntry: s.entry(entryRedundant), FollowingEntry: s.entry(entryFollowing),

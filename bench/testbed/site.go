@@ -69,13 +69,18 @@ const (
 	portTransparent = 8804
 	portRedundant   = 8805
 	portFollowing   = 8806 // with the scheduler server
+	portAsked       = 8810 // the first of those that are asked for schedulers
 	portPeers       = 7000 // the first of them
 	mostPeers       = 16
 	portIntercept   = 8000 // of the edge
 	entryForward    = 8001
 	entryRedundant  = 8002
 	entryFollowing  = 8003
+	entryAsked      = 8010 // the first of them
 )
+
+// MostAsked is how many schedulers a bed can ask for.
+const MostAsked = 16
 
 // entry is where clients find the edge's listeners.
 func (s site) entry(port uint16) netip.AddrPort {

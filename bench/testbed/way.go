@@ -43,6 +43,9 @@ const (
 	Following   = "tandem server-scheduler"
 )
 
+// AskingFor is the name of the way on which the edge asks for a scheduler.
+func AskingFor(scheduler string) string { return "tandem " + scheduler }
+
 // TCP and MPTCP are the names of the ways without a relay. Those over one access
 // link are called TCP and the name of the link.
 const (
@@ -104,6 +107,12 @@ func (b *Bed) Tandem() []Way {
 		ways = append(ways, Way{
 			Name: Following, About: "as forward, with the aggregator sending on the link that the client sent on last", Multipath: true,
 			Dial: dialer(b.Client, b.site.entry(entryFollowing), tcp), port: portFollowing,
+		})
+	}
+	for i, scheduler := range b.spec.Asked {
+		ways = append(ways, Way{
+			Name: AskingFor(scheduler), About: "as forward, with the scheduler " + scheduler + " asked of the aggregator", Multipath: true,
+			Dial: dialer(b.Client, b.site.entry(entryAsked+uint16(i)), tcp), port: portAsked + uint16(i),
 		})
 	}
 	return ways

@@ -42,7 +42,7 @@ type Nginx struct {
 }
 
 // startTimeout bounds the wait for a server to listen.
-const startTimeout = 10 * time.Second
+const startTimeout = 30 * time.Second
 
 // The workers run as root, because test directories are closed to others.
 var nginxConf = template.Must(template.New("nginx.conf").Parse(`daemon off;
