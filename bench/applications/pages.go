@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/testbed"
 	"github.com/tandem-gateway/tandem/bench/workload"
 )
@@ -31,7 +32,7 @@ func pages(ctx context.Context, e *experiment.Env, r *experiment.Result) (err er
 		if got.Done == 0 {
 			return nil, errors.New(got.Error)
 		}
-		return experiment.Measured{"load time": millis(got.Latency.Percentile(50))}, nil
+		return experiment.Measured{"load time": figure.Milliseconds(got.Latency.Percentile(50))}, nil
 	}); err != nil {
 		return err
 	}

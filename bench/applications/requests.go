@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/testbed"
 	"github.com/tandem-gateway/tandem/bench/workload"
 )
@@ -60,8 +61,8 @@ func requests(ctx context.Context, e *experiment.Env, r *experiment.Result) (err
 				return nil, errors.New(got.Error)
 			}
 			byLoad[load][w.Name].Merge(got)
-			m[fmt.Sprintf("p50 at %g", load)] = millis(got.Latency.Percentile(50))
-			m[fmt.Sprintf("p99 at %g", load)] = millis(got.Latency.Percentile(99))
+			m[fmt.Sprintf("p50 at %g", load)] = figure.Milliseconds(got.Latency.Percentile(50))
+			m[fmt.Sprintf("p99 at %g", load)] = figure.Milliseconds(got.Latency.Percentile(99))
 		}
 		return m, nil
 	}); err != nil {

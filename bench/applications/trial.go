@@ -135,7 +135,7 @@ func (t *trial) together(ctx context.Context, load workload.Workload, meanwhile 
 func (t *trial) add(way string, round int, r *workload.Result) {
 	if r.Done > 0 {
 		t.r.Add(way, round, experiment.Measured{
-			"p50": millis(r.Latency.Percentile(50)), "p95": millis(r.Latency.Percentile(95)), "max": millis(r.Latency.Max()),
+			"p50": figure.Milliseconds(r.Latency.Percentile(50)), "p95": figure.Milliseconds(r.Latency.Percentile(95)), "max": figure.Milliseconds(r.Latency.Max()),
 		})
 	}
 }
@@ -210,6 +210,4 @@ func (t *trial) judgeComplete(what string, ways ...string) {
 	t.r.Judge(failed == 0 && done > 0, what+" come through with the right bytes", "%d of %d%s", done, done+failed, why)
 }
 
-func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func ms(d time.Duration) string { return experiment.Number(millis(d)) }
+func ms(d time.Duration) string { return experiment.Number(figure.Milliseconds(d)) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/relay/measure"
 	"github.com/tandem-gateway/tandem/bench/testbed"
 	"github.com/tandem-gateway/tandem/bench/workload"
@@ -87,7 +88,7 @@ func (t *trial) hold(ctx context.Context, w testbed.Way, relay measure.Group) (e
 		"memory":      float64(held[1].Memory-before.Memory) / 1000 / n,
 		"descriptors": float64(held[1].Descriptors-before.Descriptors) / n,
 		"idle CPU":    float64((held[1].CPU - held[0].CPU).Milliseconds()) / (load.Idle + load.Idle/5).Seconds(),
-		"wake-up p99": millis(got.Latency.Percentile(99)),
+		"wake-up p99": figure.Milliseconds(got.Latency.Percentile(99)),
 		"failed":      float64(got.Failed),
 	}, nil
 }

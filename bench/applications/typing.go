@@ -73,7 +73,7 @@ func (t *trial) echoes(title string, by map[string]*workload.Result) *figure.Plo
 	for _, w := range t.ways {
 		s := figure.Series{Name: w.Name}
 		for _, x := range by[w.Name].Samples {
-			s.X, s.Y = append(s.X, x.At.Seconds()), append(s.Y, millis(x.Took))
+			s.X, s.Y = append(s.X, x.At.Seconds()), append(s.Y, figure.Milliseconds(x.Took))
 		}
 		if len(s.X) > 0 {
 			all = append(all, s)

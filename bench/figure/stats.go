@@ -6,7 +6,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 )
+
+// Milliseconds is a duration in the unit that most figures are in.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Percentile is the value below which p percent of the values lie, p from 0 to
 // 100, interpolated between neighbours; NaN if there are no values.

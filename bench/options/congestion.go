@@ -96,11 +96,11 @@ func (s *stage) choose(ctx context.Context, name string, warm, hold time.Duratio
 	}
 	var rtts []float64
 	for _, x := range t[t.index(warm):] {
-		rtts = append(rtts, milliseconds(x.rtt[0]))
+		rtts = append(rtts, figure.Milliseconds(x.rtt[0]))
 	}
 	return experiment.Measured{
 		"goodput": t.rate(total, warm, warm+hold), "RTT p50": figure.Median(rtts), "RTT p95": figure.Percentile(rtts, 95),
-		"answer after": milliseconds(answered.Sub(asked)),
+		"answer after": figure.Milliseconds(answered.Sub(asked)),
 	}, t, nil
 }
 
@@ -115,9 +115,9 @@ func tellCongestion(r *experiment.Result, arms []experiment.Arm, traces map[stri
 		rates = append(rates, figure.Series{Name: arm.Name, X: at, Y: rate})
 		line, values := figure.Series{Name: arm.Name}, []float64{}
 		for _, x := range t {
-			line.X, line.Y = append(line.X, x.at.Seconds()), append(line.Y, milliseconds(x.rtt[0]))
+			line.X, line.Y = append(line.X, x.at.Seconds()), append(line.Y, figure.Milliseconds(x.rtt[0]))
 			if x.at > warm {
-				values = append(values, milliseconds(x.rtt[0]))
+				values = append(values, figure.Milliseconds(x.rtt[0]))
 			}
 		}
 		lines, cdf = append(lines, line), append(cdf, figure.Distribution{Name: arm.Name, Values: values})
@@ -134,7 +134,7 @@ func tellCongestion(r *experiment.Result, arms []experiment.Arm, traces map[stri
 		r.Judge(bbr < rtt["cubic"] && (rtt["reno"] == 0 || bbr < rtt["reno"]), "bbr has the lowest RTT, as in the thesis", "%s", others)
 	}
 	axes := figure.Axes{Title: "RTT by congestion control that the receiver asked for (the thesis: fig 5.6)", X: "time in s", Y: "smoothed RTT, ms"}
-	r.Plot("", figure.Lines(axes, lines...).Limit(figure.Line{Name: "without a queue", Value: milliseconds(2 * farDelay)}))
+	r.Plot("", figure.Lines(axes, lines...).Limit(figure.Line{Name: "without a queue", Value: figure.Milliseconds(2 * farDelay)}))
 	axes.X, axes.Y = axes.Y, ""
 	r.Plot("cdf", figure.CDF(axes, cdf...))
 	r.Plot("goodput", figure.Lines(figure.Axes{Title: "Goodput by congestion control that the receiver asked for", X: "time in s", Y: "Mbit/s over 0.5 s"}, rates...))

@@ -185,10 +185,10 @@ func (x *slowed) measure(t trace) {
 	base := t[t.index(x.up)].paths[1]
 	for _, s := range t[t.index(x.up):t.index(x.down)] {
 		if x.To < 0 && s.paths[1] > base+moved {
-			x.To = milliseconds(s.at - x.up)
+			x.To = figure.Milliseconds(s.at - x.up)
 		}
 		if x.Above < 0 && s.rtt[0] > threshold {
-			x.Above = milliseconds(s.at - x.up)
+			x.Above = figure.Milliseconds(s.at - x.up)
 		}
 	}
 	last := t[t.index(x.down)]
@@ -200,10 +200,10 @@ func (x *slowed) measure(t trace) {
 			last = s
 		}
 		if x.Below < 0 && s.rtt[0] < threshold*3/4 {
-			x.Below = milliseconds(s.at - x.down)
+			x.Below = figure.Milliseconds(s.at - x.down)
 		}
 	}
-	x.Back = milliseconds(last.at - x.down)
+	x.Back = figure.Milliseconds(last.at - x.down)
 	x.Meanwhile = t.rate(total, x.up+time.Duration(x.To*float64(time.Millisecond)), x.down)
 }
 
@@ -217,7 +217,7 @@ func (w *wavering) count(t trace) {
 	part := t[t.index(w.from):t.index(w.to)]
 	above, used := false, false
 	for _, s := range part {
-		rtt := milliseconds(s.rtt[0])
+		rtt := figure.Milliseconds(s.rtt[0])
 		if s.at-w.from > time.Second && (w.Lowest == 0 || rtt < w.Lowest) {
 			w.Lowest = rtt // once it has come up
 		}
@@ -247,7 +247,7 @@ func tellThreshold(r *experiment.Result, t trace, all []slowed, w wavering, alon
 	r.Row("second path alone", fmt.Sprintf("%.1f", alone.Second))
 	r.Row("sum", fmt.Sprintf("%.1f", alone.sum()))
 	r.Row("with the threshold, first path slow", experiment.Spread(meanwhile))
-	slowRTT, fastRTT := milliseconds(2*slowDelay), milliseconds(2*fastDelay)
+	slowRTT, fastRTT := figure.Milliseconds(2*slowDelay), figure.Milliseconds(2*fastDelay)
 	r.Judge(figure.Percentile(to, 100) <= 2*slowRTT, "the second path carries data (20 kB) within two of the new round trips of 200 ms", "p50 %.0f ms, at most %.0f ms; the RTT was measured above the threshold after p50 %.0f ms",
 		figure.Median(to), figure.Percentile(to, 100), figure.Median(above))
 	r.Judge(figure.Percentile(back, 0) >= 0 && figure.Percentile(back, 100) <= 1000, "the second path rests within 1 s when the RTT is 10 ms again", "p50 %.0f ms (%.0f round trips), at most %.0f ms; the RTT was measured below 75 ms after p50 %.0f ms",
@@ -268,12 +268,12 @@ func plotThreshold(r *experiment.Result, t trace, all []slowed, w wavering, alon
 		x2, second := part.windows(onPath(1), width)
 		var x3, rtt []float64
 		for _, s := range part {
-			x3, rtt = append(x3, s.at.Seconds()), append(rtt, milliseconds(s.rtt[0])/10)
+			x3, rtt = append(x3, s.at.Seconds()), append(rtt, figure.Milliseconds(s.rtt[0])/10)
 		}
 		p := figure.Lines(figure.Axes{Title: "Delay threshold of 100 ms (the thesis: fig 6.13)", X: "time in s", Y: "payload, Mbit/s; RTT, 10 ms"},
 			figure.Series{Name: "first path", X: x1, Y: first}, figure.Series{Name: "second path", X: x2, Y: second},
 			figure.Series{Name: "RTT of the first path", X: x3, Y: rtt}).
-			Limit(figure.Line{Name: "threshold", Value: milliseconds(threshold) / 10}).
+			Limit(figure.Line{Name: "threshold", Value: figure.Milliseconds(threshold) / 10}).
 			Limit(figure.Line{Name: "best single path", Value: alone.best()}).
 			Limit(figure.Line{Name: "sum of both", Value: alone.sum()})
 		for _, l := range marks {

@@ -106,7 +106,7 @@ func (c *connection) deliver(ctx context.Context, st stream, hold time.Duration)
 			break
 		}
 		now := time.Now()
-		d.Latencies = append(d.Latencies, milliseconds(time.Duration(now.UnixNano()-int64(binary.BigEndian.Uint64(message)))))
+		d.Latencies = append(d.Latencies, figure.Milliseconds(time.Duration(now.UnixNano()-int64(binary.BigEndian.Uint64(message)))))
 		if now.Before(end) {
 			bytes += st.size
 		}

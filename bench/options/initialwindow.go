@@ -88,7 +88,7 @@ func measureWindow(ctx context.Context, e *experiment.Env, r *experiment.Result)
 	for _, w := range list {
 		arms = append(arms, experiment.Arm{Name: windowName(w), Measure: func(ctx context.Context, round int) (experiment.Measured, error) {
 			took, err := s.load(ctx, w, pages[round])
-			return experiment.Measured{"load time": milliseconds(took)}, err
+			return experiment.Measured{"load time": figure.Milliseconds(took)}, err
 		}})
 	}
 	if err := r.Turns(ctx, len(pages), arms...); err != nil {
@@ -217,12 +217,18 @@ func (s *pageStage) granted(ctx context.Context) (asked, granted uint64, err err
 	c := admin.NewClient(filepath.Join(s.dir, "a"))
 	defer c.Close()
 	status, err := c.Status(ctx)
+	asked, granted = askedFor(status, options.InitialWindow)
+	return asked, granted, err
+}
+
+// askedFor is how often a gateway was asked for an option, and granted it.
+func askedFor(status admin.Status, option options.Option) (asked, granted uint64) {
 	for _, o := range status.Options {
-		if o.Option == options.InitialWindow.String() {
-			asked, granted = o.Asked, o.Outcomes[options.AsAsked.String()]
+		if o.Option == option.String() {
+			return o.Asked, o.Outcomes[options.AsAsked.String()]
 		}
 	}
-	return asked, granted, err
+	return 0, 0
 }
 
 // load loads a page and tells how long that took.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
@@ -193,8 +194,8 @@ func (s *stage) capPath(ctx context.Context, limit uint64, warm, hold time.Durat
 	if err != nil {
 		return c, err
 	}
-	c.Granted = milliseconds(granted.Sub(m.start) - c.asked)
-	c.RTT = milliseconds(before.rtt[1])
+	c.Granted = figure.Milliseconds(granted.Sub(m.start) - c.asked)
+	c.RTT = figure.Milliseconds(before.rtt[1])
 	c.series = t
 	c.judge(c.asked + hold)
 	return c, nil
@@ -209,7 +210,7 @@ func (c *capped) judge(end time.Duration) {
 	c.Settled = -1
 	for from := c.asked; from+c.width <= end; from += sampleEvery {
 		if off(from) <= within {
-			c.Settled = milliseconds(from - c.asked)
+			c.Settled = figure.Milliseconds(from - c.asked)
 			break
 		}
 	}

@@ -75,11 +75,11 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 		return z, err
 	}
 	z.series = t
-	z.Closed = milliseconds(over - z.asked)
+	z.Closed = figure.Milliseconds(over - z.asked)
 	final := t[len(t)-1].paths[1]
 	for _, x := range t {
 		if x.paths[1] == final {
-			z.Silent = milliseconds(x.at - z.asked)
+			z.Silent = figure.Milliseconds(x.at - z.asked)
 			break
 		}
 	}
@@ -108,8 +108,6 @@ func (s *stage) withdraw() error {
 		return errors.New("the second link has no endpoint")
 	})
 }
-
-func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
 func tellCaps(r *experiment.Result, all []capped, z closed, alone baseline) {
 	r.NextTable("")

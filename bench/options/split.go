@@ -142,7 +142,7 @@ func (s *stage) openAndRest(ctx context.Context, p bpf.Policy, hold time.Duratio
 			return now == want, err
 		})
 		if err == nil {
-			*found = milliseconds(time.Since(start))
+			*found = figure.Milliseconds(time.Since(start))
 		}
 		if errors.Is(err, await.ErrNotInTime) {
 			return nil

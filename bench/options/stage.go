@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/options/tuning"
 )
 
 // patience with what ought to happen soon.
@@ -137,7 +138,7 @@ func (s *stage) grant(a *bpf.Asked, option options.Option, value options.Value) 
 	}
 	return s.Aggregator.Do(func() error {
 		if set != before {
-			if err := s.steering.Set(a.Token, s.in(policyOf(set))); err != nil {
+			if err := s.steering.Set(a.Token, s.in(tuning.PolicyOf(set))); err != nil {
 				return err
 			}
 			s.mu.Lock()
@@ -146,24 +147,6 @@ func (s *stage) grant(a *bpf.Asked, option options.Option, value options.Value) 
 		}
 		return s.steering.Answer(a.Token, a.Subflow, a.Record)
 	})
-}
-
-// policyOf is what the programs are told for a set.
-func policyOf(set options.Set) (p bpf.Policy) {
-	for o, v := range set.All() {
-		switch o {
-		case options.SubflowRateLimit:
-			limit := v.RateLimit()
-			if path := &p.Paths[limit.Path-1]; !limit.Unlimited {
-				path.RateLimit, path.Drain = limit.Rate, limit.Rate == 0
-			}
-		case options.DelayThreshold:
-			p.DelayThreshold = v.DelayThreshold()
-		case options.CongestionControl:
-			p.CongestionControl = v.CongestionControl()
-		}
-	}
-	return p
 }
 
 // served is what went wrong while clients were served.

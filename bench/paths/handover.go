@@ -114,7 +114,7 @@ func (s *stage) move(ctx context.Context, d *download, number byte, start time.T
 	err := await.Until(ctx, 20*time.Second, time.Millisecond, "bytes from the new address", func() (bool, error) {
 		return d.received.Load() > before, nil
 	})
-	m.At, m.Took = up.Sub(start).Seconds(), milliseconds(time.Since(up))
+	m.At, m.Took = up.Sub(start).Seconds(), figure.Milliseconds(time.Since(up))
 	if errors.Is(err, await.ErrNotInTime) {
 		return m, nil // which the verdict shows
 	}
@@ -133,7 +133,7 @@ func handedOver(r *experiment.Result, moves []move, g goodput, received int64, h
 	r.Columns("changes of address", "stood still in between", "bytes again p50 ms", "max ms", "MB received")
 	r.Row(fmt.Sprint(len(moves)), fmt.Sprint(still), fmt.Sprintf("%.0f", figure.Median(took)), fmt.Sprintf("%.0f", slices.Max(took)), fmt.Sprintf("%.0f", float64(received)/1e6))
 	r.Judge(still == len(moves), "no byte comes while there is no address, so that this is a hand-over", "%d of %d times", still, len(moves))
-	r.Judge(slices.Max(took) < milliseconds(handOverLimit), "the transfer goes on within 1 s after the new address is up", "at most %.0f ms", slices.Max(took))
+	r.Judge(slices.Max(took) < figure.Milliseconds(handOverLimit), "the transfer goes on within 1 s after the new address is up", "at most %.0f ms", slices.Max(took))
 	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
 	at, rates := g.windows(2)
 	p := figure.Lines(figure.Axes{Title: "Download while the only address changes", X: "time in s", Y: "goodput over 200 ms, Mbit/s"}, figure.Series{X: at, Y: rates})

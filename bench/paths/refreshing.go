@@ -156,9 +156,9 @@ func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time
 			if s.IsSYNACK() && s.Dst == syn.Src {
 				all = append(all, reset{
 					At:      segments[i].Time.Sub(start).Seconds(),
-					RTT:     milliseconds(s.Time.Sub(syn.Time)),
-					Took:    milliseconds(s.Time.Sub(segments[i].Time)),
-					Doubted: milliseconds(segments[i].Time.Sub(segments[first].Time)),
+					RTT:     figure.Milliseconds(s.Time.Sub(syn.Time)),
+					Took:    figure.Milliseconds(s.Time.Sub(segments[i].Time)),
+					Doubted: figure.Milliseconds(segments[i].Time.Sub(segments[first].Time)),
 				})
 				break
 			}
@@ -166,8 +166,6 @@ func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time
 	}
 	return all
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func refreshed(r *experiment.Result, all []reset, n int, g goodput, received int64, hashErr error) {
 	var took, rtts, beyond, doubted []float64
@@ -183,7 +181,7 @@ func refreshed(r *experiment.Result, all []reset, n int, g goodput, received int
 		fmt.Sprintf("%.2f", figure.Percentile(took, 99)), fmt.Sprintf("%.2f", figure.Median(rtts)), fmt.Sprintf("%.2f", figure.Median(beyond)), fmt.Sprintf("%.2f", figure.Median(doubted)),
 		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.0f", float64(received)/1e6))
 	r.Judge(len(all) == n, "each subflow is replaced", "%d of %d", len(all), n)
-	r.Judge(figure.Median(beyond) < milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
+	r.Judge(figure.Median(beyond) < figure.Milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
 	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))
 	r.Plot("", figure.CDF(figure.Axes{Title: "From the RST on the only subflow to its replacement", X: "time in ms"},
 		figure.Distribution{Name: "RST to established", Values: took}, figure.Distribution{Name: "RTT", Values: rtts}))

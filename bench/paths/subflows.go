@@ -126,7 +126,7 @@ func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Du
 		slices.Sort(got)
 		now := time.Since(start)
 		if slices.Equal(got, want) && math.IsNaN(complete) {
-			complete = milliseconds(now)
+			complete = figure.Milliseconds(now)
 		}
 		series.X, series.Y = append(series.X, now.Seconds()), append(series.Y, float64(len(got)))
 		if err := await.Pause(ctx, 10*time.Millisecond); err != nil {

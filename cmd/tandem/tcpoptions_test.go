@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/options/tuning"
 )
 
 // FuzzTCPOption has anything come in a TCP option: it is a request for one option
@@ -31,7 +32,7 @@ func FuzzTCPOption(f *testing.F) {
 		if record := recordOf(o, got); record.Type != uint8(o) || timeout == 0 && o != options.UserTimeout && o != options.SubflowRateLimit && record.Value != asked.Value {
 			t.Fatalf("%+v comes back as %+v", asked, record)
 		}
-		p := policyOf(r.Set)
+		p := tuning.PolicyOf(r.Set)
 		for i, path := range p.Paths {
 			if path.Drain && (o != options.SubflowRateLimit || got.RateLimit().Path != 0 && got.RateLimit().Path != i+1) {
 				t.Fatalf("%s=%s drains path %d", o, o.Text(got), i+1)

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/options/tuning"
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
@@ -222,7 +223,7 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 	if err != nil {
 		return all(err)
 	}
-	p := policyOf(s)
+	p := tuning.PolicyOf(s)
 	state, err := t.steering.State(token)
 	if err != nil {
 		return all(err)
@@ -261,41 +262,4 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 		}
 	}
 	return failed
-}
-
-var schedulers = map[options.Mode]bpf.Scheduler{
-	options.ModeDefault: bpf.Default, options.ModePrimary: bpf.Primary, options.ModeSmallestDelay: bpf.SmallestDelay,
-	options.ModeRoundRobin: bpf.RoundRobin, options.ModeServer: bpf.Server, options.ModeOverflow: bpf.Overflow,
-	options.ModeWeighted: bpf.Weighted, options.ModeAuto: bpf.Auto,
-}
-
-// policyOf is a set as the programs know it, without delayed-ack.
-func policyOf(s options.Set) (p bpf.Policy) {
-	for o, v := range s.All() {
-		switch o {
-		case options.Scheduler:
-			schedule := v.Schedule()
-			p.Scheduler = schedulers[schedule.Mode]
-			for i, w := range schedule.Weights {
-				p.Paths[i].Weight = w
-			}
-		case options.SubflowRateLimit:
-			limit := v.RateLimit()
-			for i := range p.Paths {
-				if limit.Unlimited || limit.Path > 0 && i != limit.Path-1 {
-					continue
-				}
-				p.Paths[i].RateLimit, p.Paths[i].Drain = limit.Rate, limit.Rate == 0
-			}
-		case options.DelayThreshold:
-			p.DelayThreshold = v.DelayThreshold()
-		case options.CongestionControl:
-			p.CongestionControl = v.CongestionControl()
-		case options.InitialWindow:
-			p.InitialWindow = v.InitialWindow()
-		case options.UserTimeout:
-			p.UserTimeout = v.UserTimeout()
-		}
-	}
-	return p
 }

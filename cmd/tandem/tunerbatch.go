@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/options/tuning"
 )
 
 // change is a set that waits to be put into force.
@@ -57,7 +58,7 @@ func (t *tuner) applyBatch(list []change) {
 	for _, c := range list {
 		policies[c.token] = nil // takes back what was in force
 		if !c.set.Empty() {
-			p := policyOf(c.set)
+			p := tuning.PolicyOf(c.set)
 			policies[c.token] = &p
 		}
 	}
