@@ -7,7 +7,7 @@ import "github.com/tandem-gateway/tandem/bench/experiment"
 // Experiments of this package, in the order in which they run.
 var Experiments = []experiment.Experiment{
 	rateLimit, delayThreshold, congestionControl, initialWindow, overhead, atScale,
-	weightedSplit, overflowing, autoGrid,
+	weightedSplit, overflowing, schedulersThin, schedulersBulk, autoGrid,
 }
 
 // Children are the processes that they start.
