@@ -228,6 +228,7 @@ func (l *Leg) next(b []byte) (frames []byte, last bool) {
 	if h, data, ok := s.out.next(l.at); ok && !(h.Kind == Fin && l.fin) {
 		b = append(h.AppendTo(b), data...)
 		l.at, l.fin = h.Offset+uint64(h.Length), h.Kind == Fin
+		s.change() // there may be room for more in front of all legs
 		return b, false
 	}
 	return b, s.ended

@@ -248,12 +248,25 @@ func (s *Stream) pump() {
 	s.Abort(fmt.Errorf("local end: %w", err))
 }
 
+// maxAhead is what waits in front of all legs, in bytes. More of it would get
+// nothing sent sooner, and delay all that is behind it.
+const maxAhead = 64 << 10
+
+// room is how much more may wait. The caller holds s.mu.
+func (s *Stream) room() int {
+	first := s.out.base
+	for _, l := range s.legs {
+		first = max(first, l.at)
+	}
+	return max(0, maxAhead-int(s.out.end-first))
+}
+
 // send takes bytes as there is room for them.
 func (s *Stream) send(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.patiently(s.hub.unacked, func() bool {
-		if n := s.out.write(b); n > 0 {
+		if n := s.out.write(b[:min(len(b), s.room())]); n > 0 {
 			b = b[n:]
 			s.wake()
 		}

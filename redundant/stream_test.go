@@ -293,6 +293,38 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// waits is how much was taken that no leg has.
+func (s *Stream) waits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maxAhead - s.room()
+}
+
+// What no leg takes is not read from the local end: what comes behind it would
+// only wait longer.
+func TestReadsNotAhead(t *testing.T) {
+	a, b := streams(t, Config{})
+	written := make(chan error, 1)
+	go func() {
+		_, err := a.Write(random(32 * maxAhead))
+		written <- err
+	}()
+	for a.stream.waits() < maxAhead {
+		time.Sleep(time.Millisecond)
+	}
+	if n := a.hub.Stats().Memory; n > maxAhead+chunkLen {
+		t.Errorf("%d bytes wait for a leg", n)
+	}
+	join(t, a.stream, b.stream)
+	got := make([]byte, 32*maxAhead)
+	if _, err := io.ReadFull(b, got); err != nil || !bytes.Equal(got, random(len(got))) {
+		t.Errorf("other bytes, %v", err)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
 // A leg that nothing gets through does not hold up the end of a process for long.
 func TestCloseWithStuckLeg(t *testing.T) {
 	a, _ := streams(t, Config{})
@@ -302,8 +334,9 @@ func TestCloseWithStuckLeg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Write(random(Window)); err != nil {
-		t.Fatal(err)
+	go a.Write(random(8 * maxAhead)) // more than is taken
+	for a.stream.waits() == 0 {
+		time.Sleep(time.Millisecond)
 	}
 	began := time.Now()
 	a.hub.Close()
