@@ -82,6 +82,32 @@ func (c Comparison) Word() string {
 	}
 }
 
+// Times is such as "1.46 (1.31–1.60)": how many times the other value it is.
+func (c Comparison) Times() string {
+	switch {
+	case c.N == 0 || c.undefined():
+		return c.Word()
+	case c.N < fewest:
+		return fmt.Sprintf("%.2f", c.Ratio)
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", c.Ratio, c.Interval.Low, c.Interval.High)
+}
+
+// AtLeast tells whether the ratio is as high as it should be, with a word if
+// chance alone may have decided that.
+func (c Comparison) AtLeast(bound float64) (met bool, got string) {
+	got = c.Times()
+	switch {
+	case c.N == 0 || c.undefined():
+		return false, got
+	case c.N < fewest:
+		got += ", too few repetitions to tell"
+	case c.Interval.Low < bound && bound < c.Interval.High:
+		got += ", within noise"
+	}
+	return c.Ratio >= bound, got
+}
+
 // String is such as "+3.1 % (+1.2 to +4.9 %), better". Too few repetitions have
 // no interval: it would look narrow for want of values.
 func (c Comparison) String() string {

@@ -5,6 +5,7 @@ package experiment
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 )
 
 // Env is what an experiment is run with.
@@ -18,12 +19,25 @@ type Env struct {
 	Quick bool
 	// Seed of everything that is drawn at random.
 	Seed uint64
+	// Repeat, if it is not 0, is how often to repeat what is repeated.
+	Repeat int
+	// Relays are the names of other relays to compare with; empty: all.
+	Relays []string
 
 	progress *progress
 }
 
-// Rounds is how often to repeat: full, or quick in the short form.
+// Relay tells whether to compare with another relay.
+func (e *Env) Relay(name string) bool {
+	return len(e.Relays) == 0 || slices.Contains(e.Relays, name)
+}
+
+// Rounds is how often to repeat: full, or quick in the short form, unless Repeat
+// says otherwise.
 func (e *Env) Rounds(full, quick int) int {
+	if e.Repeat > 0 {
+		return e.Repeat
+	}
 	if e.Quick {
 		return quick
 	}

@@ -74,6 +74,8 @@ func example() Experiment {
 			if got := strings.Join(order, ""); !strings.HasPrefix(got, "abba") {
 				return errors.New("order " + got)
 			}
+			r.Remark("a", "slow %s", "indeed")
+			r.Remark("a", "slow indeed")
 			r.Summary()
 			r.Judge(true, "b is faster", "%s", r.Compare("rate", "b", "a"))
 			r.Note("c is %s", "out")
@@ -124,7 +126,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, want := range []string{
 		"example-rates: Rates", "published: thesis, fig 0: 10 Gbit/s", "met: b is faster", "note: c is out",
-		"does not speak MPTCP", "1 experiments, 0 failed; 1 of 1 targets met", "[1/1, 1m0s left] example-rates: begins",
+		"does not speak MPTCP", "1.00 (1.00–1.00)  slow indeed\n", "1 experiments, 0 failed; 1 of 1 targets met", "[1/1, 1m0s left] example-rates: begins",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -205,6 +207,39 @@ func TestWords(t *testing.T) {
 	}
 	if c := CompareRuns(Metric{}, values, nil); c.Word() != "not measured" {
 		t.Errorf("with nothing: %v", c)
+	}
+}
+
+func TestAtLeast(t *testing.T) {
+	for _, tt := range []struct {
+		ratio     float64
+		low, high float64
+		n         int
+		met       bool
+		want      string
+	}{
+		{0.97, 0.95, 0.99, 5, true, "0.97 (0.95–0.99)"},
+		{0.97, 0.94, 0.99, 5, true, "0.97 (0.94–0.99), within noise"},
+		{0.94, 0.9, 0.96, 5, false, "0.94 (0.90–0.96), within noise"},
+		{0.9, 0.89, 0.91, 5, false, "0.90 (0.89–0.91)"},
+		{0.97, 0.95, 0.99, 4, true, "0.97, too few repetitions to tell"},
+		{0, 0, 0, 0, false, "not measured"},
+	} {
+		c := Comparison{Metric{}, tt.ratio, figure.Interval{Low: tt.low, High: tt.high}, tt.n}
+		if met, got := c.AtLeast(0.95); met != tt.met || got != tt.want {
+			t.Errorf("%+v: %t, %q", tt, met, got)
+		}
+	}
+}
+
+func TestEnv(t *testing.T) {
+	e := Env{Quick: true, Relays: []string{"haproxy"}}
+	if e.Rounds(9, 2) != 2 || !e.Relay("haproxy") || e.Relay("nginx") {
+		t.Errorf("%+v", e)
+	}
+	e = Env{Quick: true, Repeat: 4}
+	if e.Rounds(9, 2) != 4 || !e.Relay("nginx") {
+		t.Errorf("%+v", e)
 	}
 }
 

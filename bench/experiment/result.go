@@ -26,6 +26,7 @@ type Result struct {
 	arms        []string // in order of appearance
 	repetitions []Repetition
 	out         map[string]string
+	remarks     map[string][]string
 	errs        []error
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tandem-gateway/tandem/bench/figure"
 )
@@ -92,6 +93,22 @@ func (r *Result) Out(arm string, why error) {
 	r.Record(KindOut, Out{arm, why.Error()})
 }
 
+// Remark says something about an arm that belongs beside its numbers in the
+// table that [Result.Summary] makes. What was said before is not said again.
+func (r *Result) Remark(arm, format string, args ...any) {
+	r.know(arm)
+	if r.remarks == nil {
+		r.remarks = map[string][]string{}
+	}
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(r.remarks[arm], text) {
+		r.remarks[arm] = append(r.remarks[arm], text)
+	}
+}
+
+// WhyOut is why an arm does not take part, or no longer; empty if it does.
+func (r *Result) WhyOut(arm string) string { return r.out[arm] }
+
 func (r *Result) know(arm string) {
 	if !slices.Contains(r.arms, arm) {
 		r.arms = append(r.arms, arm)
@@ -111,13 +128,14 @@ func (r *Result) Values(arm, metric string) []float64 {
 }
 
 // Summary makes the table: a row for each arm with medians and their
-// confidence intervals, and why an arm is out.
+// confidence intervals, why an arm is out, and remarks.
 func (r *Result) Summary() {
 	columns := []string{""}
 	for _, m := range r.experiment.Metrics {
 		columns = append(columns, m.label())
 	}
-	if len(r.out) > 0 {
+	noted := len(r.out)+len(r.remarks) > 0
+	if noted {
 		columns = append(columns, "note")
 	}
 	r.Columns(columns...)
@@ -126,11 +144,20 @@ func (r *Result) Summary() {
 		for _, m := range r.experiment.Metrics {
 			row = append(row, Spread(r.Values(arm, m.Name)))
 		}
-		if len(r.out) > 0 {
-			row = append(row, r.out[arm])
+		if noted {
+			row = append(row, r.notesOn(arm))
 		}
 		r.Row(row...)
 	}
+}
+
+// notesOn is what is to be said of an arm beside its numbers.
+func (r *Result) notesOn(arm string) string {
+	var notes []string
+	if why := r.out[arm]; why != "" {
+		notes = append(notes, why)
+	}
+	return strings.Join(append(notes, r.remarks[arm]...), "; ")
 }
 
 // Bars draws the medians of a metric with their confidence intervals.

@@ -78,6 +78,8 @@ hyphen. It needs root. One that cannot run says why and counts as failed.`,
 	flags.Uint64Var(&o.Seed, "seed", 1, "`seed` of everything that is drawn at random")
 	flags.StringVar(&o.Dir, "out", benchDir, "`directory` for results")
 	flags.StringVar(&o.Tandem, "tandem", "", "the tandem `program` to measure (default this one)")
+	flags.IntVar(&o.Repeat, "repeat", 0, "how `often` to repeat what is repeated (default what each experiment needs)")
+	flags.StringSliceVar(&o.Relays, "relays", nil, "`names` of other relays to compare with, such as haproxy,xray (default all)")
 	return cmd
 }
 
