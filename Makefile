@@ -54,17 +54,20 @@ demo: deps build ## a home with two access links in network namespaces, one of w
 	$(GO) run ./bench/demo -tandem $(BIN)
 
 # What make bench runs: at most 20 minutes on two cores, which a test adds up.
-BENCH_SET := paths-handover paths-subflows options-rate-limit options-weighted options-overflow apps-voice apps-typing apps-pages apps-bulk-home
+BENCH_SET := paths-handover options-rate-limit options-weighted options-overflow apps-voice apps-typing apps-pages apps-bulk-home relay-bulk8 relay-connections-mptcp
 
 .PHONY: bench
-bench: deps build ## what Tandem does, measured here, as one HTML page (18 minutes; needs root)
+bench: deps build peers ## what Tandem does, measured here, as one HTML page (20 minutes; needs root)
 	$(BIN) bench run $(BENCH_SET) --out bin/bench $(BENCHFLAGS)
 
-.PHONY: bench-relay
-bench-relay: deps build ## the relay beside haproxy, nginx, microsocks, dante, sing-box, xray (needs root)
+.PHONY: peers
+peers: ## install and build the relays that benchmarks compare Tandem with
 	@deploy/install-packages $(BENCH_PACKAGES)
 	GO=$(GO) bench/peers/build bin/peers
-	$(GO) run ./bench/relay -tandem $(BIN) $(BENCHFLAGS)
+
+.PHONY: bench-relay
+bench-relay: deps build peers ## the relay beside haproxy, nginx, microsocks, dante, armon, sing-box, xray (needs root)
+	$(BIN) bench run relay --out bin/relay $(BENCHFLAGS)
 
 .PHONY: bench-paths
 bench-paths: deps build ## path managers: subflows over time, resets, healing, hand-over, cost (needs root)
@@ -80,7 +83,7 @@ bench-options: deps build ## options of connections: what each does, how soon, a
 
 .PHONY: bench-telemetry
 bench-telemetry: build ## what telemetry and records cost: Tandem with them and without, in turns (needs root)
-	$(GO) run ./bench/relay -tandem $(BIN) -telemetry -scenario connections,bulk8 -runs 9 $(BENCHFLAGS)
+	$(BIN) bench run relay-telemetry --out bin/telemetry $(BENCHFLAGS)
 
 SOAKTIME ?= 10m
 .PHONY: soak

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/relay/peers"
 	"github.com/tandem-gateway/tandem/bench/testbed"
 	"github.com/tandem-gateway/tandem/bench/workload"
 )
@@ -61,9 +62,14 @@ func (t *trial) reset() {
 	}
 }
 
+// peers are the other relays of the bed that are asked for.
+func (t *trial) peers() []peers.Peer {
+	return slices.DeleteFunc(t.Peers(), func(p peers.Peer) bool { return !t.e.Relay(p.Name) })
+}
+
 // addPeers adds the other relays of the bed.
 func (t *trial) addPeers(ctx context.Context) {
-	for _, p := range t.Peers() {
+	for _, p := range t.peers() {
 		w, _, err := t.Start(ctx, p)
 		if err != nil {
 			t.r.Out(p.Name, err)

@@ -27,7 +27,7 @@ func tunnels(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 	for _, w := range t.ways {
 		relays[w.Name] = measure.Group{PGID: t.AtAggregator.Pid()}
 	}
-	for _, p := range t.Peers() {
+	for _, p := range t.peers() {
 		w, i, err := t.Start(ctx, p)
 		if err != nil {
 			r.Out(p.Name, err)

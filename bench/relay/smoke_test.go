@@ -1,106 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package relay
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/experiment/experimenttest"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/relay/load"
 	"github.com/tandem-gateway/tandem/bench/relay/peers"
-	"github.com/tandem-gateway/tandem/bench/relay/report"
 )
 
-// TestBenchmark runs one scenario of each kind with Tandem's engine, without a
-// relay and with io.Copy, each for a moment: it is about the benchmark, not
-// about speed.
-func TestBenchmark(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := choosePeers(peers.All(peers.Tools{Self: self}), peers.TandemName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	some, err := chooseScenarios("bulk-up-mptcp,bulk-down-tcp,connections-mptcp,idle-mptcp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var progress, written, jsonLines bytes.Buffer
-	o := options{
-		runs: 1, cell: 50 * time.Millisecond, tunnels: 100, settle: time.Millisecond, giveBack: 200 * time.Millisecond, congestion: "reno",
-		peers: all, scenarios: some, self: self, progress: &progress,
-	}
-	r := report.New(experiment.ThisMachine(t.Context()), report.JSONLines(&jsonLines))
-	err = measureAll(t.Context(), o, r)
-	if errors.Is(err, lab.ErrNeedsRoot) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Write(&written, o.about())
-	defer func() {
-		if t.Failed() {
-			t.Logf("progress:\n%s\nreport:\n%s", &progress, &written)
-		}
-	}()
-
-	lines := json.NewDecoder(&jsonLines)
-	var machine experiment.Machine
-	if err := lines.Decode(&machine); err != nil || machine.Kernel == "" {
-		t.Errorf("machine %+v, %v", machine, err)
-	}
-	samples := 0
-	for ; lines.More(); samples++ {
-		var s report.Sample
-		if err := lines.Decode(&s); err != nil {
-			t.Fatal(err)
-		}
-		checkSample(t, &s, o.tunnels)
-	}
-	want := 0
-	for _, s := range o.scenarios {
-		want += len(all)
-		if s.Kind == report.Tunnels {
-			want-- // direct has none
-		}
-	}
-	if samples != want {
-		t.Errorf("%d samples, want %d", samples, want)
-	}
-	for _, s := range o.scenarios {
-		if !strings.Contains(written.String(), "\n"+s.Name+": ") {
-			t.Errorf("the report has no table %s", s.Name)
-		}
-	}
+func TestMain(m *testing.M) {
+	experiment.ChildMain(Children)
+	goleak.VerifyTestMain(m)
 }
 
-// checkSample wants everything to have worked.
-func checkSample(t *testing.T, s *report.Sample, tunnels int) {
-	t.Helper()
-	name := s.Scenario + " " + s.Peer + " " + s.Front
-	if s.Error != "" || s.Failed > 0 || s.Note != "" {
-		t.Errorf("%s: error %q, note %q, %d failed", name, s.Error, s.Note, s.Failed)
-		return
-	}
-	if !strings.HasPrefix(s.Scenario, "idle") {
-		if s.Rate <= 0 {
-			t.Errorf("%s: rate %v", name, s.Rate)
+// TestQuick runs short forms for real, one of each kind. The references and
+// Tandem measure everything; how fast they are is not judged.
+func TestQuick(t *testing.T) {
+	for id, x := range experimenttest.Quick(t, Experiments, "relay-bulk8", "relay-connections-tcp", "relay-latency", "relay-idle-mptcp", "relay-telemetry") {
+		t.Logf("%s took %.1f s", id, x.End.Seconds)
+		arms := []string{tandemForward, tandemSOCKS5, peers.CopyName}
+		if id == telemetry.ID {
+			arms = []string{withTelemetry, withoutTelemetry}
+		} else if !strings.HasPrefix(id, "relay-idle") {
+			arms = append(arms, peers.DirectName)
 		}
-		return
-	}
-	h := s.Held
-	if h == nil || h.Opened != tunnels || !h.Survived || h.Next <= 0 || h.Descriptors[1] < 2*tunnels || s.Peer == peers.TandemName && h.Descriptors[2] > h.Descriptors[0]+2 {
-		t.Errorf("%s: %+v", name, h)
+		for _, arm := range arms {
+			for _, m := range x.Metrics {
+				values := x.Values(arm, m.Name)
+				switch {
+				case strings.HasPrefix(m.Name, cpuMetric), m.Name == memoryMetric, m.Name == keptMetric, m.Name == leftMetric:
+					// May be too little to be seen.
+				case len(values) != 1, values[0] <= 0 && m.Unit != "Gbit/s": // MPTCP may stall for as long as a short form
+					t.Errorf("%s: %s of %s: %v", id, m.Name, arm, values)
+				}
+			}
+		}
+		for _, out := range x.Out {
+			if !strings.Contains(out.Why, peers.ErrMissing.Error()) {
+				t.Errorf("%s: %s: %s", id, out.Arm, out.Why)
+			}
+		}
+		if strings.HasPrefix(id, "relay-idle") {
+			for _, v := range x.Verdicts {
+				if strings.Contains(v.Got, "not all opened") || strings.Contains(v.Got, "next connection") {
+					t.Errorf("%s: %+v", id, v)
+				}
+			}
+		}
 	}
 }
 
@@ -110,7 +67,7 @@ func TestJobsFailCleanly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newStage(t.Context(), self, "reno")
+	s, err := newStage(t.Context(), &experiment.Env{Self: self})
 	if errors.Is(err, lab.ErrNeedsRoot) {
 		t.Skip(err)
 	}
@@ -122,7 +79,7 @@ func TestJobsFailCleanly(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	nobody := relayPort(0)
+	nobody := netip.AddrPortFrom(relayAddr, firstRelayPort)
 	sourceTCP := sourcePort(load.Answer, false)
 	for _, tt := range []struct {
 		name string
@@ -130,13 +87,18 @@ func TestJobsFailCleanly(t *testing.T) {
 		want string
 	}{
 		{"nobody listens", load.Job{Workload: load.Connections, Via: nobody}, "refused"},
+		{"nobody listens, arrivals", load.Job{Workload: load.Arrivals, Via: nobody, PerSecond: 10}, "refused"},
 		{"nobody listens, bulk", load.Job{Workload: load.BulkUp, Via: nobody}, "refused"},
 		{"not SOCKS5", load.Job{Workload: load.Connections, Via: sourceTCP, Target: sourceTCP}, "no answer within"},
 		{"not MPTCP", load.Job{Workload: load.Connections, Via: sourceTCP, MPTCP: true}, "MPTCP"},
+		{"not MPTCP, arrivals", load.Job{Workload: load.Arrivals, Via: sourceTCP, MPTCP: true, PerSecond: 10}, "MPTCP"},
 		{"not MPTCP, bulk", load.Job{Workload: load.BulkDown, Via: sourcePort(load.Flood, false), MPTCP: true}, "MPTCP"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.job.Streams, tt.job.Duration, tt.job.Patience = 2, 10*time.Second, 200*time.Millisecond
+			if tt.job.Workload == load.Arrivals {
+				tt.job.Duration = 300 * time.Millisecond
+			}
 			r, err := s.do(t.Context(), tt.job)
 			if err != nil {
 				t.Fatal(err)

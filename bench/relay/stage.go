@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package relay
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/relay/load"
@@ -30,11 +31,6 @@ var (
 // are listened on lie below those that connections get.
 const firstRelayPort = 7000
 
-// relayPort is where the relay with an index listens.
-func relayPort(index int) netip.AddrPort {
-	return netip.AddrPortFrom(relayAddr, firstRelayPort+uint16(index))
-}
-
 // sourcePort is where the source offers a service.
 func sourcePort(service load.Service, mptcp bool) netip.AddrPort {
 	return netip.AddrPortFrom(sourceAddr, service.Port(mptcp))
@@ -43,27 +39,30 @@ func sourcePort(service load.Service, mptcp bool) netip.AddrPort {
 // childGrace is how much longer than its job a client may take.
 const childGrace = 20 * time.Second
 
+// congestion control in the namespace: bbr distorts MPTCP on loopback.
+const congestion = "reno"
+
 // stage is where everything runs: a namespace with a source in it.
 type stage struct {
+	e    *experiment.Env
 	lab  *lab.Lab
 	host *lab.Host
-	self string
 }
 
 // newStage makes the namespace and starts the source.
-func newStage(ctx context.Context, self, congestion string) (*stage, error) {
-	l, err := lab.New("relaybench")
+func newStage(ctx context.Context, e *experiment.Env) (*stage, error) {
+	l, err := lab.New("relay")
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{lab: l, self: self}
-	if err := s.setUp(ctx, congestion); err != nil {
+	s := &stage{e: e, lab: l}
+	if err := s.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return s, nil
 }
 
-func (s *stage) setUp(ctx context.Context, congestion string) error {
+func (s *stage) setUp(ctx context.Context) error {
 	var err error
 	if s.host, err = s.lab.Host("loopback"); err != nil {
 		return err
@@ -85,8 +84,7 @@ func (s *stage) setUp(ctx context.Context, congestion string) error {
 			return err
 		}
 	}
-	source := s.host.Command(ctx, s.self, load.SourceChild, sourceAddr.String())
-	child, err := startChild(source) // ends with the lab
+	child, err := s.child(ctx, load.SourceChild, sourceAddr.String()) // ends with the lab
 	if err != nil {
 		return err
 	}
@@ -109,8 +107,10 @@ type child struct {
 	files []*os.File
 }
 
-// startChild starts a process and connects its standard streams.
-func startChild(p *lab.Process) (*child, error) {
+// child starts a process of this program and connects its standard streams.
+func (s *stage) child(ctx context.Context, name string, args ...string) (*child, error) {
+	program, arguments := s.e.Child(name, args...)
+	p := s.host.Command(ctx, program, arguments...)
 	childIn, in, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (s *stage) start(ctx context.Context, job load.Job) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startChild(s.host.Command(ctx, s.self, load.ClientChild, string(text)))
+	return s.child(ctx, load.ClientChild, string(text))
 }
 
 // do has a client do a job.

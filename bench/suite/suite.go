@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/options"
 	"github.com/tandem-gateway/tandem/bench/paths"
-	"github.com/tandem-gateway/tandem/bench/relay/load"
+	"github.com/tandem-gateway/tandem/bench/relay"
 )
 
 // Experiments are all of them, in the order in which they run.
@@ -20,6 +20,7 @@ func Experiments() []experiment.Experiment {
 		paths.Experiments,
 		options.Experiments,
 		applications.Experiments,
+		relay.Experiments,
 	)
 }
 
@@ -27,7 +28,7 @@ func Experiments() []experiment.Experiment {
 func Children() map[string]experiment.Child {
 	all := map[string]experiment.Child{}
 	for _, some := range []map[string]experiment.Child{
-		load.Children,
+		relay.Children,
 		options.Children,
 	} {
 		maps.Copy(all, some)

@@ -140,15 +140,7 @@ func (b *Bed) Choose(names ...string) ([]Way, error) {
 
 // Peers are the other relays, by name.
 func (b *Bed) Peers() []peers.Peer {
-	var others []peers.Peer
-	for _, p := range peers.All(peers.Tools{Dir: filepath.Join(filepath.Dir(b.spec.Tandem), "peers")}) {
-		switch p.Name {
-		case peers.DirectName, peers.CopyName, peers.TandemName:
-		default:
-			others = append(others, p)
-		}
-	}
-	return others
+	return peers.Others(peers.Tools{Dir: peers.Beside(b.spec.Tandem)})
 }
 
 // Start starts another relay on the aggregator, with a listener that speaks

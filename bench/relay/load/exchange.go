@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/event"
 )
@@ -30,11 +30,11 @@ type exchanger struct {
 
 	overdue bool // the duration is over, but nothing was done yet
 
-	left   int // connections that may still be opened; -1: as many as there is time for
+	left   int // connections that may still be opened when others end; -1: as many as there is time for
+	due    int // arrivals to come
 	keep   bool
 	open   map[*exchange]struct{}
 	idle   []*exchange // done and kept
-	took   []time.Duration
 	result Result
 	begun  time.Time
 	stall  event.Timer
@@ -68,6 +68,7 @@ func newExchanger(job *Job, total int, keep bool) (*exchanger, error) {
 		return nil, err
 	}
 	x := &exchanger{job: job, loop: loop, left: total, keep: keep, open: map[*exchange]struct{}{}}
+	x.result.Latency = workload.NewLatency()
 	if job.Target.IsValid() {
 		x.request = socksRequest(job.Target)
 	}
@@ -78,21 +79,25 @@ func newExchanger(job *Job, total int, keep bool) (*exchanger, error) {
 // duration (if it has one) and at least one exchange are over, or nothing has
 // moved for the job's patience.
 func (x *exchanger) run(ctx context.Context, parallel int) error {
+	if x.job.Duration > 0 {
+		x.limit.Func = x.stop
+		x.loop.Arm(&x.limit, time.Now().Add(x.job.Duration))
+	}
+	return x.drive(ctx, func() {
+		for range parallel {
+			x.next()
+		}
+	})
+}
+
+// drive has begin open connections, and goes on until none is left.
+func (x *exchanger) drive(ctx context.Context, begin func()) error {
 	ctx, x.end = context.WithCancel(ctx)
 	defer x.end()
 	x.begun = time.Now()
-	x.stall.Func = func() {
-		x.result.fail(fmt.Errorf("no answer within %v", x.job.Patience))
-		x.end()
-	}
+	x.stall.Func = x.giveUp
 	x.loop.Arm(&x.stall, x.begun.Add(x.job.Patience))
-	if x.job.Duration > 0 {
-		x.limit.Func = x.stop
-		x.loop.Arm(&x.limit, x.begun.Add(x.job.Duration))
-	}
-	for range parallel {
-		x.next()
-	}
+	begin()
 	err := x.loop.Run(ctx)
 	if x.result.Elapsed == 0 {
 		x.result.Elapsed = time.Since(x.begun)
@@ -100,11 +105,15 @@ func (x *exchanger) run(ctx context.Context, parallel int) error {
 	for e := range x.open {
 		unix.Close(e.socket.FD)
 	}
-	slices.Sort(x.took)
-	if n := len(x.took); n > 0 {
-		x.result.P50, x.result.P99 = x.took[n/2], x.took[n*99/100]
-	}
 	return err
+}
+
+// giveUp ends the job without the answers that are missing.
+func (x *exchanger) giveUp() {
+	for range max(len(x.open), 1) {
+		x.result.fail(fmt.Errorf("no answer within %v", x.job.Patience))
+	}
+	x.end()
 }
 
 // stop ends the job at the end of its duration: what is under way is given up.
@@ -128,23 +137,24 @@ func (x *exchanger) next() {
 		if x.left > 0 {
 			x.left--
 		}
-		err := x.connect()
+		err := x.connect(time.Now())
 		if err == nil {
 			return
 		}
 		x.result.fail(err)
 	}
-	if len(x.open) == 0 {
+	if len(x.open) == 0 && x.due == 0 {
 		x.end()
 	}
 }
 
-func (x *exchanger) connect() error {
+// connect opens a connection that is as old as begun says.
+func (x *exchanger) connect(begun time.Time) error {
 	fd, _, err := mptcp.StartConnect(x.job.Via, nil, mptcp.ConnectOptions{Mode: x.job.mode()})
 	if err != nil {
 		return err
 	}
-	e := &exchange{socket: event.Socket{FD: fd}, x: x, begun: time.Now()}
+	e := &exchange{socket: event.Socket{FD: fd}, x: x, begun: begun}
 	if err := x.loop.Register(&e.socket, e); err != nil {
 		unix.Close(fd)
 		return err
@@ -222,7 +232,7 @@ func (e *exchange) connected() error {
 	// Asked once per job: it holds for all, and costs a system call.
 	if x := e.x; x.result.Connections == 0 && len(x.idle) == 0 {
 		if err := x.job.check(e.socket.FD); err != nil {
-			x.left = 0
+			x.left, x.due = 0, 0
 			return err
 		}
 	}
@@ -238,7 +248,7 @@ func (e *exchange) connected() error {
 func (e *exchange) done() {
 	x := e.x
 	now := x.loop.Now()
-	x.took = append(x.took, max(now.Sub(e.begun), 0))
+	x.result.Latency.Record(now.Sub(e.begun))
 	x.result.Connections++
 	x.loop.Arm(&x.stall, now.Add(x.job.Patience))
 	delete(x.open, e)

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -25,6 +26,10 @@ const (
 	// request of ExchangeSize bytes is answered by as many, then the client
 	// closes it.
 	Connections Workload = "connections"
+	// Arrivals are such connections in an open loop: they begin at times of a
+	// Poisson process of the rate PerSecond for Duration, whether or not
+	// earlier ones have been answered.
+	Arrivals Workload = "arrivals"
 	// Tunnels opens Streams connections, has one exchange on each, and keeps
 	// them idle.
 	Tunnels Workload = "tunnels"
@@ -49,6 +54,9 @@ type Job struct {
 	// stall now and then for lack of a DATA_ACK.
 	Duration time.Duration
 	WarmUp   time.Duration
+	// PerSecond is the rate of Arrivals, and Seed that of their times.
+	PerSecond float64
+	Seed      uint64
 	// Patience bounds the wait for anything that ought to be immediate.
 	Patience time.Duration
 }
@@ -61,9 +69,11 @@ type Result struct {
 	Elapsed     time.Duration `json:",omitempty"`
 	// Total bytes, those during the warm-up included.
 	Total int64 `json:",omitempty"`
-	// P50 and P99 of the time from connect to the last byte of the answer.
-	P50 time.Duration `json:",omitempty"`
-	P99 time.Duration `json:",omitempty"`
+	// Latency is the time to the last byte of the answer from connect, and of
+	// Arrivals from when they were due. Those that failed are not in it.
+	Latency *workload.Latency `json:",omitempty"`
+	// Late is the most that Arrivals were begun after they were due.
+	Late time.Duration `json:",omitempty"`
 	// Failed connections, and the error of the first of them.
 	Failed int    `json:",omitempty"`
 	Error  string `json:",omitempty"`

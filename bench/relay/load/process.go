@@ -25,6 +25,8 @@ func RunClient(ctx context.Context, job *Job, in io.Reader, out io.Writer) error
 		r, err = runBulk(ctx, job)
 	case Connections:
 		r, err = runConnections(ctx, job)
+	case Arrivals:
+		r, err = runArrivals(ctx, job)
 	case Tunnels:
 		return runTunnels(ctx, job, func(r Result) error {
 			if err := lines.Encode(r); err != nil {

@@ -31,6 +31,9 @@ func (p *Peer) Start(ctx context.Context, h *lab.Host, s Setup) (*Instance, erro
 	if err != nil {
 		return nil, err
 	}
+	if c, err = s.limited(c); err != nil {
+		return nil, err
+	}
 	i := &Instance{Log: new(apps.Log)}
 	for name, content := range c.files {
 		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(content), 0o600); err != nil {
@@ -57,6 +60,20 @@ func (p *Peer) Start(ctx context.Context, h *lab.Host, s Setup) (*Instance, erro
 		return nil, errors.Join(fmt.Errorf("%s: %w: %s", p.Name, err, i.Log), i.Stop())
 	}
 	return i, nil
+}
+
+// limited makes a command keep within the descriptors of the setup.
+func (s Setup) limited(c command) (command, error) {
+	if s.Descriptors == 0 {
+		return c, nil
+	}
+	wrapper, err := find("prlimit", "util-linux")
+	if err != nil {
+		return c, err
+	}
+	c.args = append([]string{fmt.Sprintf("--nofile=%d:%[1]d", s.Descriptors), "--", c.program}, c.args...)
+	c.program = wrapper
+	return c, nil
 }
 
 // listener opens an MPTCP listener on a host for a program to inherit.

@@ -29,6 +29,8 @@ type Setup struct {
 	MPTCP  bool           // of the listener
 	Bulk   bool           // tune for few large transfers, if there is anything to tune
 	Dir    string         // for its files
+	// Descriptors that a process may have open; 0: as many as this one.
+	Descriptors int
 }
 
 // Peer is one relay.
@@ -55,40 +57,54 @@ var ErrMissing = errors.New("not installed")
 
 // Tools are the programs that do not come from the system.
 type Tools struct {
-	// Self is this program: called with the arguments "iocopy" or "engine" it
-	// runs a Reference.
-	Self string
-	// Tandem is the program to measure; if empty, its engine runs within Self.
+	// Child is the command line of a process of this program by its name, as of
+	// experiment.Env; for the reference.
+	Child func(name string, args ...string) (program string, arguments []string)
+	// Tandem is the program to measure.
 	Tandem string
-	// Profile is a file for a CPU profile of the engine.
-	Profile string
 	// Dir holds sing-box, xray and armon.
 	Dir string
 }
+
+// Beside is the directory for the peers that are built with a tandem program.
+func Beside(tandem string) string { return filepath.Join(filepath.Dir(tandem), "peers") }
 
 // Names of the rows that others are compared with.
 const (
 	DirectName = "direct"
 	CopyName   = "io.Copy"
 	TandemName = "tandem"
-	// ToldName is Tandem that tells all it can of what it does.
-	ToldName = "tandem-told"
 )
 
-// Told is Tandem with metrics, traces and records, beside which Tandem without
-// shows what those cost.
-func Told(t Tools) Peer {
-	return Peer{ToldName, Forward, "tandem run with metrics over OTLP each second, 1 % of connections traced, records in a file", t.tandemWith(Forward, true)}
+// Label is unique among peers, unlike the name.
+func (p *Peer) Label() string {
+	if p.Name == TandemName {
+		return p.Name + " " + string(p.Front)
+	}
+	return p.Name
 }
 
 // All returns every peer, the references first. Direct is not a relay: its
 // client speaks with the source.
 func All(t Tools) []Peer {
-	return []Peer{
+	return append([]Peer{
 		{Name: DirectName, Front: None, About: "the client and the source without a relay: the limit of this machine"},
-		{CopyName, Forward, "bare relay of two *net.TCPConn with io.Copy, a goroutine per direction", t.reference("iocopy")},
-		{TandemName, Forward, t.aboutTandem(), t.tandem(Forward)},
-		{TandemName, SOCKS5, t.aboutTandem(), t.tandem(SOCKS5)},
+		{CopyName, Forward, "bare relay of two *net.TCPConn with io.Copy, a goroutine per direction", t.copy},
+		{TandemName, Forward, aboutTandem, t.tandem(Forward, false)},
+		{TandemName, SOCKS5, aboutTandem, t.tandem(SOCKS5, false)},
+	}, Others(t)...)
+}
+
+// Telling returns Tandem as it is in All, and Tandem with metrics, traces and
+// records: beside each other they show what those cost.
+func Telling(t Tools) (silent, telling Peer) {
+	return Peer{TandemName, Forward, aboutTandem, t.tandem(Forward, false)},
+		Peer{TandemName, Forward, "tandem run with metrics over OTLP each second, 1 % of connections traced, records in a file", t.tandem(Forward, true)}
+}
+
+// Others returns the relays that are not Tandem.
+func Others(t Tools) []Peer {
+	return []Peer{
 		{"haproxy", Forward, "mode tcp, one thread per CPU; bulk: splicing through 1 MiB pipes; inherits its MPTCP listener", haproxy},
 		{"nginx", Forward, "stream, one worker per CPU, reuseport; bulk: 256 KiB buffers; inherits its MPTCP listener", nginx},
 		{"microsocks", SOCKS5, "no options; MPTCP by mptcpize", microsocks},

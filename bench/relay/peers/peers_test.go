@@ -20,6 +20,11 @@ var (
 	target = netip.MustParseAddrPort("203.0.113.80:9000")
 )
 
+// child stands for processes of this program.
+func child(name string, args ...string) (string, []string) {
+	return "/self", append([]string{name}, args...)
+}
+
 // tools stand for programs whose presence is all that commands look at.
 func tools(t *testing.T) Tools {
 	t.Helper()
@@ -29,7 +34,7 @@ func tools(t *testing.T) Tools {
 			t.Fatal(err)
 		}
 	}
-	return Tools{Self: "/self", Tandem: "/tandem", Dir: dir}
+	return Tools{Child: child, Tandem: "/tandem", Dir: dir}
 }
 
 // everySetup calls f for every peer that is installed with every setup.
@@ -142,7 +147,7 @@ func ask(t *testing.T, program, dir string, args ...string) {
 }
 
 func TestMissingPeersAreNamed(t *testing.T) {
-	none := Tools{Self: "/self", Dir: t.TempDir()}
+	none := Tools{Child: child, Dir: t.TempDir()}
 	missing := 0
 	for _, p := range All(none) {
 		if p.command == nil {

@@ -8,31 +8,21 @@ import (
 	"strconv"
 
 	"github.com/tandem-gateway/tandem/bench/relay/load"
+	"github.com/tandem-gateway/tandem/bench/relay/reference"
 )
 
-func (t Tools) aboutTandem() string {
-	if t.Tandem == "" {
-		return "its proxy engine within this program, one event loop per CPU"
-	}
-	return "tandem run, one event loop per CPU"
+const aboutTandem = "tandem run, one event loop per CPU"
+
+// prometheusPorts is how far above its listener a tandem that tells has metrics.
+const prometheusPorts = 1000
+
+// copy runs the reference.
+func (t Tools) copy(s Setup) (command, error) {
+	program, args := t.Child(reference.CopyChild, s.Listen.String(), s.Target.String(), strconv.FormatBool(s.MPTCP))
+	return command{program: program, args: args}, nil
 }
 
-// reference runs a relay that is part of this program.
-func (t Tools) reference(name string, args ...string) func(Setup) (command, error) {
-	return func(s Setup) (command, error) {
-		return command{program: t.Self, args: append([]string{
-			name,
-			"-listen", s.Listen.String(), "-target", s.Target.String(), "-mptcp=" + strconv.FormatBool(s.MPTCP),
-		}, args...)}, nil
-	}
-}
-
-func (t Tools) tandem(front Front) func(Setup) (command, error) { return t.tandemWith(front, false) }
-
-func (t Tools) tandemWith(front Front, telling bool) func(Setup) (command, error) {
-	if t.Tandem == "" {
-		return t.reference("engine", "-socks5="+strconv.FormatBool(front == SOCKS5), "-profile", t.Profile)
-	}
+func (t Tools) tandem(front Front, telling bool) func(Setup) (command, error) {
 	return func(s Setup) (command, error) {
 		mode := "off"
 		if s.MPTCP {
@@ -52,7 +42,7 @@ func (t Tools) tandemWith(front Front, telling bool) func(Setup) (command, error
 		if telling {
 			config = append([]string{
 				"telemetry:",
-				`  prometheus: {listen: ["127.0.0.1:9464"]}`,
+				fmt.Sprintf("  prometheus: {listen: [%q]}", netip.AddrPortFrom(s.Listen.Addr(), s.Listen.Port()+prometheusPorts)),
 				fmt.Sprintf("  otlp: {endpoint: http://%s, interval: 1s}", netip.AddrPortFrom(s.Target.Addr(), load.CollectorPort)),
 				"  traces: {ratio: 0.01}",
 				"records: {file: {path: records.json}}",

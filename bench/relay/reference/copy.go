@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reference has the relays that are part of the benchmark itself.
+// Package reference has the relay that others are compared with.
 package reference
 
 import (
@@ -9,9 +9,40 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/experiment"
 )
+
+// CopyChild is the name of a process that runs Copy. Its arguments are where it
+// listens, its target, and whether the listener speaks MPTCP.
+const CopyChild = "relay-copy"
+
+// Children are the processes of this package.
+var Children = map[string]experiment.Child{CopyChild: copyChild}
+
+var errThreeArguments = errors.New("want listen address, target and whether to listen with MPTCP")
+
+func copyChild(ctx context.Context, args []string) error {
+	if len(args) != 3 {
+		return errThreeArguments
+	}
+	listen, err := netip.ParseAddrPort(args[0])
+	if err != nil {
+		return err
+	}
+	target, err := netip.ParseAddrPort(args[1])
+	if err != nil {
+		return err
+	}
+	mptcp, err := strconv.ParseBool(args[2])
+	if err != nil {
+		return err
+	}
+	return Copy(ctx, Options{Listen: listen, Target: target, MPTCP: mptcp})
+}
 
 // Options of a relay.
 type Options struct {
