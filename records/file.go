@@ -4,7 +4,6 @@ package records
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +22,9 @@ type FileOptions struct {
 	Keep    int           // files put aside that are kept: Path.1, the youngest, and so on
 }
 
+// maxWrite is how much is written at once, more or less: what stays in a cache.
+const maxWrite = 64 << 10
+
 // file is a file of JSON lines. When it is put aside it becomes Path.1, and
 // what was that before Path.2. Other processes may write to the same files: the
 // predecessor of an upgrade does, as long as it has connections.
@@ -32,7 +34,7 @@ type file struct {
 	f     *os.File
 	size  int64
 	since time.Time
-	lines bytes.Buffer
+	lines []byte // of one write
 }
 
 func openFile(o FileOptions) (*file, error) {
@@ -73,31 +75,34 @@ func (w *file) write(batch []entry) (int, error) {
 		if err := w.rotate(); err != nil {
 			return done, err
 		}
-		w.lines.Reset()
-		n := 0
-		for ; done+n < len(batch); n++ {
-			b, err := json.Marshal(lineOf(&batch[done+n]))
-			if err != nil {
-				return done, err // not reached: a Line can be encoded
-			}
-			if room := w.o.MaxSize - w.size - int64(w.lines.Len()); w.o.MaxSize > 0 && w.size+int64(w.lines.Len()) > 0 && int64(len(b)) >= room {
-				break
-			}
-			w.lines.Write(b)
-			w.lines.WriteByte('\n')
-		}
+		n := w.encode(batch[done:])
 		if n == 0 {
 			w.size = max(w.size, w.o.MaxSize) // the next record has no room
 			continue
 		}
-		m, err := w.f.Write(w.lines.Bytes())
+		m, err := w.f.Write(w.lines)
 		w.size += int64(m)
 		if err != nil {
-			return done + bytes.Count(w.lines.Bytes()[:m], []byte("\n")), err
+			return done + bytes.Count(w.lines[:m], []byte("\n")), err
 		}
 		done += n
 	}
 	return done, nil
+}
+
+// encode makes lines of as many records as one write may take, and as have room in
+// the file; the first record of a file always has.
+func (w *file) encode(batch []entry) (n int) {
+	w.lines = w.lines[:0]
+	for ; n < len(batch) && len(w.lines) < maxWrite; n++ {
+		before := len(w.lines)
+		w.lines = appendLine(w.lines, &batch[n])
+		if size := w.size + int64(len(w.lines)); w.o.MaxSize > 0 && size > w.o.MaxSize && w.size+int64(before) > 0 {
+			w.lines = w.lines[:before]
+			break
+		}
+	}
+	return n
 }
 
 // follow opens the file anew if another process has put it aside, and learns what
