@@ -14,6 +14,55 @@ import (
 // explainTimeout is how long names may take to be looked up.
 const explainTimeout = 10 * time.Second
 
+// Explanation says what would happen to a connection that nobody has made.
+type Explanation struct {
+	// Source is the address of the client.
+	Source netip.Addr `json:"source"`
+	// Destination that it would want: an address or a name, and a port.
+	Destination string `json:"destination"`
+	// Listeners that it could come to, in the order of the configuration.
+	Listeners []Verdict `json:"listeners"`
+}
+
+// Verdict is what one listener would do with a connection.
+type Verdict struct {
+	// Listener is the name of it.
+	Listener string `json:"listener"`
+	// Type of it.
+	Type string `json:"type"`
+	// Outcome is served, refused, passed (not intercepted: it goes where it goes
+	// without Tandem), elsewhere (the listener leads to another server only) or
+	// depends (on what only a real connection finds out).
+	Outcome string `json:"outcome"`
+	// Rule that decided.
+	Rule string `json:"rule"`
+	// Rulings are the decisions, in the order in which they are made; the last
+	// one is the refusal, if there is one.
+	Rulings []Ruling `json:"rulings"`
+}
+
+// Ruling is one decision on a connection.
+type Ruling struct {
+	// Stage is what was decided: interception, authentication, source, limits,
+	// subscriber, name, destination, upstream, connection, option or paths.
+	Stage string `json:"stage"`
+	// Verdict is passes, notes (worth knowing), refuses or depends.
+	Verdict string `json:"verdict"`
+	// Rule that says so, in the words of the configuration.
+	Rule string `json:"rule"`
+	// Detail says more.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Outcomes of a Verdict.
+const (
+	Served    = "served"
+	Refused   = "refused"
+	Passed    = "passed"
+	Elsewhere = "elsewhere"
+	Depends   = "depends"
+)
+
 // Question is a connection that nobody has made, to be explained.
 type Question struct {
 	// Source is the client's address.

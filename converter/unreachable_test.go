@@ -5,15 +5,14 @@ package converter
 import (
 	"errors"
 	"net/netip"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
 // rejections are what the kernel's own connect makes of each code of ICMP
@@ -39,7 +38,7 @@ var rejections = []struct {
 
 // A client behind a converter sees the errors that it would see without.
 func TestErrnoIsTheKernels(t *testing.T) {
-	inNamespace(t)
+	ownAddresses(t)
 	rules := "table inet t { chain in { type filter hook input priority 0;\n"
 	for _, r := range rejections {
 		family := "ip"
@@ -98,37 +97,13 @@ func finishConnect(t *testing.T, fd int) unix.Errno {
 	return unix.Errno(n)
 }
 
-// inNamespace moves the test to a network namespace of its own.
-func inNamespace(t *testing.T) {
+// ownAddresses has the test alone in a network namespace with the addresses of
+// rejections.
+func ownAddresses(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for a network namespace")
-	}
-	runtime.LockOSThread()
-	before, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inside, err := netns.New()
-	if err != nil {
-		runtime.UnlockOSThread()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// A thread that cannot go back stays locked and dies with the test.
-		if err := netns.Set(before); err != nil {
-			t.Error(err)
-		} else {
-			runtime.UnlockOSThread()
-		}
-		inside.Close()
-		before.Close()
-	})
+	labtest.Alone(t)
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range rejections {

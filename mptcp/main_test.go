@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,40 +37,11 @@ func needMPTCP(t testing.TB) {
 	}
 }
 
-// inNamespace moves the test to a network namespace of its own that has
-// nothing but a loopback interface.
+// inNamespace has the test alone in a network namespace whose kernel always tries
+// MPTCP.
 func inNamespace(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root for a network namespace")
-	}
-	runtime.LockOSThread()
-	before, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	inside, err := netns.New()
-	if err != nil {
-		runtime.UnlockOSThread()
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		// A thread that cannot go back stays locked and dies with the test.
-		if err := netns.Set(before); err != nil {
-			t.Error(err)
-		} else {
-			runtime.UnlockOSThread()
-		}
-		inside.Close()
-		before.Close()
-	})
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
+	labtest.Alone(t)
 	if Supported() == nil {
 		sysctl(t, "mptcp/blackhole_timeout", "0")
 	}
