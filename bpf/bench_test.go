@@ -40,12 +40,16 @@ func BenchmarkConnect(b *testing.B) {
 		defer p.Close()
 		read := make(chan int)
 		go func() {
-			var e Event
-			n := 0
-			for p.Events().Read(&e) == nil {
-				n++
+			evs := make([]Event, 256)
+			total := 0
+			for {
+				n, err := p.Events().ReadAll(evs)
+				total += n
+				if err != nil {
+					read <- total
+					return
+				}
 			}
-			read <- n
 		}()
 		report := reportRuntime(b, p.events.objects.TandemEvents, p.events.objects.TandemClosed)
 		benchConnect(b, mptcp.ModeRequire, nothing)

@@ -67,17 +67,18 @@ func watchAll(t testing.TB) *log {
 }
 
 func (l *log) read() {
+	evs := make([]Event, 16)
 	for {
-		var e Event
-		if err := l.events.Read(&e); err != nil {
+		n, err := l.events.ReadAll(evs)
+		l.mu.Lock()
+		l.seen = append(l.seen, evs[:n]...)
+		l.mu.Unlock()
+		if err != nil {
 			if !errors.Is(err, os.ErrClosed) {
 				l.t.Error(err)
 			}
 			return
 		}
-		l.mu.Lock()
-		l.seen = append(l.seen, e)
-		l.mu.Unlock()
 	}
 }
 

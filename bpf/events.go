@@ -19,10 +19,15 @@ import (
 const DefaultEventRing = 1 << 20
 
 // coalesce is how long an event may wait for others if it comes right after
-// one that was read. The kernel wakes the reader for an event only if all
-// before it have been read, and a wake-up costs several times what the programs
-// do: this bounds their number, and delays no event that comes alone.
-const coalesce = time.Millisecond
+// some that were read, and coalesceMany the same if those were many. The kernel
+// wakes the reader for an event only if all before it have been read, and a
+// wake-up costs several times what the programs do: this bounds their number,
+// and delays no event that comes alone.
+const (
+	coalesce     = time.Millisecond
+	coalesceMany = 5 * time.Millisecond
+	many         = 8
+)
 
 const eventsLost = "path managers other than that of the kernel do not learn what becomes of connections"
 
@@ -35,6 +40,7 @@ type Events struct {
 	record  ringbuf.Record
 	held    bool   // record was read and is not told yet
 	told    uint64 // lost events that were told
+	came    int    // events read by the last ReadAll
 }
 
 func (e *Events) describe() (program, lost string) { return eventsProgTandemEvents, eventsLost }
@@ -90,19 +96,37 @@ func (e *Events) start(p *Programs) error {
 
 func (e *Events) close() error { return e.opened.close() }
 
-// Read waits for the next event. The error is os.ErrClosed once the Programs
-// are closed. It is for one goroutine.
+// ReadAll waits for the next event, and reads it and those right behind it into
+// evs, which has room for one at least. It returns how many. The error is
+// os.ErrClosed once the Programs are closed; events that came before it are
+// returned beside it. It is for one goroutine.
 //
 // Events are in the order in which they happened. Where some did not fit into
-// the ring, because they were not read fast enough, Read tells Gap in their
-// place: a lost event is never unnoticed.
-func (e *Events) Read(ev *Event) error {
-	if e.held {
-		e.held = false
-		ev.set(e.raw())
-		return nil
+// the ring, because they were not read fast enough, Gap is told in their place:
+// a lost event is never unnoticed.
+func (e *Events) ReadAll(evs []Event) (int, error) {
+	err := e.read(&evs[0])
+	e.came = 0
+	if err != nil {
+		return 0, err
 	}
-	for wait := false; ; {
+	for e.came = 1; e.came < len(evs) && (e.held || e.record.Remaining > 0); e.came++ {
+		if !e.held {
+			err = e.reader.ReadInto(&e.record)
+		}
+		if err == nil {
+			err = e.tell(&evs[e.came])
+		}
+		if err != nil {
+			return e.came, err
+		}
+	}
+	return e.came, nil
+}
+
+// read waits for an event.
+func (e *Events) read(ev *Event) error {
+	for wait := e.held; !e.held; {
 		lost := e.Lost()
 		err := e.next(wait)
 		if err == nil {
@@ -117,27 +141,42 @@ func (e *Events) Read(ev *Event) error {
 			return nil
 		}
 		if !wait {
-			time.Sleep(coalesce)
+			e.pause()
 			wait = true
 		}
 	}
+	return e.tell(ev)
+}
+
+// pause lets events gather that come right after those of the last ReadAll.
+func (e *Events) pause() {
+	if e.came >= many {
+		time.Sleep(coalesceMany)
+		return
+	}
+	time.Sleep(coalesce)
+}
+
+// tell sets ev to what was read, or to the gap before that.
+func (e *Events) tell(ev *Event) error {
 	if len(e.record.RawSample) < int(unsafe.Sizeof(eventsEvent{})) {
 		return fmt.Errorf("event of %d bytes", len(e.record.RawSample))
 	}
-	if raw := e.raw(); raw.Lost > e.told {
+	if raw := e.raw(); !e.held && raw.Lost > e.told {
 		e.held = true
 		e.gap(ev, raw.Lost)
 		return nil
 	}
+	e.held = false
 	ev.set(e.raw())
 	return nil
 }
 
-// ErrInterrupted is what Read returns after Interrupt.
+// ErrInterrupted is what ReadAll returns after Interrupt.
 var ErrInterrupted = ringbuf.ErrFlushed
 
-// Interrupt ends a Read that waits, or the next one that would, with
-// ErrInterrupted. Reading may go on afterwards. It may be called while Read is.
+// Interrupt ends a ReadAll that waits, or the next one that would, with
+// ErrInterrupted. Reading may go on afterwards. It may be called while ReadAll is.
 func (e *Events) Interrupt() error { return e.reader.Flush() }
 
 // next reads a record. If it is not to wait the error is

@@ -17,13 +17,17 @@ func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
 		return // plain TCP
 	}
 	p = p.withDefaults()
-	e.do(func() { e.adopt(token, p, initiator, e.o.now()) })
+	within := coalesce
+	if p.passive() {
+		within = coalesceIdle
+	}
+	e.do(func() { e.adopt(token, p, initiator, e.o.now()) }, within)
 }
 
 // Forget ends what Adopt began. Say it before the connection is closed, or its
 // subflows are taken for lost.
 func (e *Engine) Forget(token uint32) {
-	e.do(func() { e.forget(token) })
+	e.do(func() { e.forget(token) }, coalesceIdle)
 }
 
 func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
@@ -39,8 +43,10 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 		e.log.Error("connections without subflows may be closed early", "error", err)
 	}
 	if !c.known() {
-		e.unknown = append(e.unknown, c)
-		e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
+		e.recent = append(e.recent, c)
+		if e.knowAt.IsZero() {
+			e.knowAt = now.Add(knowWithin)
+		}
 	}
 	for _, s := range slices.Backward(slices.Clone(c.Subflows)) {
 		if i := c.byHandle(s.handle); i >= 0 {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -32,6 +31,8 @@ const (
 	readEvery   = 50 * time.Millisecond
 	repairEvery = 100 * time.Millisecond
 	watchEvery  = 20 * time.Millisecond
+	// knowWithin is how long the event of a new connection may take.
+	knowWithin = 200 * time.Millisecond
 	// tellWithin is how much later than the end of a subflow its event may come.
 	tellWithin = 100 * time.Millisecond
 	// pollEvery is how often bytes are counted where eBPF does not tell.
@@ -95,13 +96,13 @@ type Engine struct {
 	running sync.WaitGroup
 	done    chan struct{} // closed when the loop has ended
 
-	mu    sync.Mutex
-	calls []func() // for the loop
-	wake  chan struct{}
-	later *time.Timer // wakes it
-	armed atomic.Bool // later runs
+	mu      sync.Mutex
+	calls   []func() // for the loop
+	wake    chan struct{}
+	later   *time.Timer // wakes it
+	laterAt time.Time   // when it does; zero is not at all
 
-	fromBPF chan bpf.Event
+	fromBPF chan []bpf.Event
 	fromPM  chan pm.Event
 	changed chan struct{}
 
@@ -115,13 +116,15 @@ type Engine struct {
 	watches   []bpf.Watch
 	polls     bool    // bytes are counted by this end
 	gap       bool    // events were lost
-	unknown   []*conn // adopted, and nothing heard of them
+	unknown   []*conn // adopted since the time before last, and nothing was heard of them
+	recent    []*conn // the same, adopted since the last time
 	listens   bool    // for when connections may have more subflows
 	watchers  map[*watcher]struct{}
 	counters  Counters
 	settings  settings
 
 	readAt, repairAt, watchAt       time.Time // when to; zero is never
+	knowAt                          time.Time // when to ask for those that are unknown
 	lastRead, lastRepair, lastWatch time.Time
 	auditAt                         time.Time // when to look for what stalls
 	opening                         int       // connections for which this end opens subflows
@@ -144,15 +147,12 @@ func New(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, log: o.Log,
 		done: make(chan struct{}), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		fromBPF: make(chan bpf.Event, 256), fromPM: make(chan pm.Event, 256),
+		fromBPF: make(chan []bpf.Event), fromPM: make(chan pm.Event, 256),
 		conns: make(map[uint32]*conn), watchers: make(map[*watcher]struct{}),
 		all:      rate.NewLimiter(rate.Limit(o.OpensPerSecond), max(int(o.OpensPerSecond), 1)),
 		counters: newCounters(),
 	}
-	e.later = time.AfterFunc(time.Hour, func() {
-		e.armed.Store(false)
-		e.signal()
-	})
+	e.later = time.AfterFunc(time.Hour, e.signal)
 	e.later.Stop()
 	if e.log == nil {
 		e.log = slog.Default()

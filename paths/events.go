@@ -14,28 +14,39 @@ import (
 	"github.com/tandem-gateway/tandem/paths/sockdiag"
 )
 
-// readBPF hands events to the loop. While that is busy the ring keeps them.
+// eventBatch is how many events of eBPF are taken before other things get their
+// turn.
+const eventBatch = 256
+
+// readBPF hands events to the loop, many at once: to hand over each would cost
+// more than to take it. While the loop is busy the ring keeps them.
 func (e *Engine) readBPF(ctx context.Context) {
+	filled, other := make([]bpf.Event, eventBatch), make([]bpf.Event, eventBatch)
 	for {
-		var ev bpf.Event
-		if err := e.o.Events.Read(&ev); err != nil {
+		n, err := e.o.Events.ReadAll(filled)
+		select {
+		case e.fromBPF <- filled[:n]:
+		case <-e.done:
+			return
+		}
+		if err != nil {
 			if ctx.Err() == nil {
 				e.log.Error("no more eBPF events", "error", err)
 			}
 			return
 		}
-		select {
-		case e.fromBPF <- ev:
-		case <-e.done:
-			return
-		}
+		// The loop is done with the other one: it has taken this one.
+		filled, other = other, filled
 	}
 }
 
 // coalesce is how long an event of netlink may wait for others, if it comes
-// right after one that was waited for. To be woken for each costs more than to
-// take it.
-const coalesce = time.Millisecond
+// right after one that was waited for, and a call to the engine. To be woken for
+// each costs more than to take it. Calls that lead to nothing wait longer.
+const (
+	coalesce     = time.Millisecond
+	coalesceIdle = 5 * time.Millisecond
+)
 
 func (e *Engine) readPM(ctx context.Context) {
 	for {

@@ -195,7 +195,7 @@ func TestFlood(t *testing.T) {
 	wifi, cell := pair(w.WiFi.Addr.V4, to), pair(w.Cell.Addr.V4, to)
 	f.awaitSubflows(wifi, cell)
 	// Nothing is read from here on.
-	w.client.do(func() { close(blocked); <-release })
+	w.client.do(func() { close(blocked); <-release }, 0)
 	<-blocked
 	run(t, w.Client, "ss", "-K", "src", w.Cell.Addr.V4.String())
 	var flood []*flow
@@ -233,7 +233,7 @@ func TestAddressGoneEarly(t *testing.T) {
 	w.server.Adopt(f.serverToken, Policy{}, false)
 	labtest.Await(t, patience, "a path", func() bool { return len(state(t, w.client, f.clientToken).Paths) > 0 })
 	blocked, release := make(chan struct{}), make(chan struct{})
-	w.client.do(func() { close(blocked); <-release })
+	w.client.do(func() { close(blocked); <-release }, 0)
 	<-blocked
 	f.move(f.client, f.server, 1)
 	f.move(f.server, f.client, 1)

@@ -28,7 +28,7 @@ func TestRepairOvertakesEvent(t *testing.T) {
 		close(blocked)
 		<-release
 		w.server.gap, w.server.repairAt = true, w.server.o.now()
-	})
+	}, 0)
 	<-blocked
 	run(t, w.Client, "ss", "-K", "src", first.LocalAddr().String())
 	awaitGone(t, w.server, first.LocalAddr())

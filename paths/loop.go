@@ -21,13 +21,16 @@ func (e *Engine) run(ctx context.Context) {
 			}
 			return
 		case <-e.wake:
-			for _, call := range e.take() {
-				call()
+			e.called()
+		case evs := <-e.fromBPF:
+			// What was asked for before they came: a connection may have ended
+			// because of it.
+			e.called()
+			for i := range evs {
+				e.kernelEvent(&evs[i])
 			}
-		case ev := <-e.fromBPF:
-			e.kernelEvent(&ev)
-			e.drain()
 		case ev := <-e.fromPM:
+			e.called()
 			e.netlinkEvent(ev)
 			e.drain()
 		case <-e.changed:
@@ -38,12 +41,11 @@ func (e *Engine) run(ctx context.Context) {
 	}
 }
 
-// drain takes the events that wait, but not so many that other things would.
+// drain takes the events of netlink that wait, but not so many that other
+// things would.
 func (e *Engine) drain() {
 	for range batch {
 		select {
-		case ev := <-e.fromBPF:
-			e.kernelEvent(&ev)
 		case ev := <-e.fromPM:
 			e.netlinkEvent(ev)
 		default:
@@ -79,6 +81,9 @@ func (e *Engine) advance(now time.Time) time.Time {
 	if e.opening > 0 && e.auditAt.IsZero() && !e.o.Observe {
 		e.auditAt = now.Add(e.o.StallAfter / 3)
 	}
+	if due(e.knowAt) {
+		e.know(now)
+	}
 	if due(e.repairAt) {
 		e.repairAt = time.Time{}
 		e.repair(now)
@@ -94,7 +99,7 @@ func (e *Engine) advance(now time.Time) time.Time {
 		e.lastWatch = e.o.now()
 	}
 	next := now.Add(time.Hour)
-	for _, t := range []time.Time{e.readAt, e.repairAt, e.auditAt, e.watchAt, idle} {
+	for _, t := range []time.Time{e.readAt, e.knowAt, e.repairAt, e.auditAt, e.watchAt, idle} {
 		if !t.IsZero() && t.Before(next) {
 			next = t
 		}
@@ -119,43 +124,38 @@ func (e *Engine) schedule(c *conn) {
 	}
 }
 
-// do has the loop call f within a millisecond: to wake it for each connection
-// would cost more than the work. It reports whether there is a loop that will.
-func (e *Engine) do(f func()) bool {
-	if !e.put(f) {
-		return false
+// do has the loop call f within some time: to wake it for each connection would
+// cost more than the work. Events that come later than f are taken after it.
+func (e *Engine) do(f func(), within time.Duration) {
+	select {
+	case <-e.done:
+		return
+	default:
 	}
-	if e.armed.CompareAndSwap(false, true) {
-		e.later.Reset(coalesce)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, f)
+	if within == 0 {
+		e.signal()
+		return
 	}
-	return true
+	if at := time.Now().Add(within); e.laterAt.IsZero() || at.Before(e.laterAt) {
+		e.laterAt = at
+		e.later.Reset(within)
+	}
 }
 
-// ask has the loop call f and waits for it.
+// ask has the loop call f and waits for it. It reports whether there is a loop
+// that did.
 func (e *Engine) ask(f func()) bool {
 	called := make(chan struct{})
-	if !e.put(func() { f(); close(called) }) {
-		return false
-	}
-	e.signal()
+	e.do(func() { f(); close(called) }, 0)
 	select {
 	case <-called:
 		return true
 	case <-e.done:
 		return false
 	}
-}
-
-func (e *Engine) put(f func()) bool {
-	select {
-	case <-e.done:
-		return false
-	default:
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.calls = append(e.calls, f)
-	return true
 }
 
 func (e *Engine) signal() {
@@ -165,10 +165,13 @@ func (e *Engine) signal() {
 	}
 }
 
-func (e *Engine) take() []func() {
+// called does what was asked for.
+func (e *Engine) called() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	calls := e.calls
-	e.calls = nil
-	return calls
+	e.calls, e.laterAt = nil, time.Time{}
+	e.mu.Unlock()
+	for _, call := range calls {
+		call()
+	}
 }

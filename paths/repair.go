@@ -15,9 +15,7 @@ import (
 // repair makes what is known of connections what the kernel says. Events that
 // were on their way meanwhile tell nothing new then.
 func (e *Engine) repair(now time.Time) {
-	unknown := slices.ContainsFunc(e.unknown, func(c *conn) bool { return !c.dropped && !c.known() })
-	e.unknown = nil
-	if !e.gap && !unknown {
+	if !e.gap {
 		return
 	}
 	sockets, err := e.diag.All()
@@ -37,6 +35,20 @@ func (e *Engine) repair(now time.Time) {
 	}
 	for token, c := range e.conns {
 		e.repairOne(c, of[token], now)
+	}
+}
+
+// know has the kernel asked for the connections that were adopted a while ago,
+// and of which no event has told: they may be older than the programs.
+func (e *Engine) know(now time.Time) {
+	e.knowAt = time.Time{}
+	if slices.ContainsFunc(e.unknown, func(c *conn) bool { return !c.dropped && !c.known() }) {
+		e.gap = true
+		e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
+	}
+	e.unknown, e.recent = e.recent, nil
+	if len(e.unknown) > 0 {
+		e.knowAt = now.Add(knowWithin)
 	}
 }
 

@@ -50,7 +50,7 @@ func (e *Engine) Watch(ctx context.Context) iter.Seq[Notice] {
 		if !e.ask(func() { e.watchers[w] = struct{}{} }) {
 			return
 		}
-		defer e.do(func() { delete(e.watchers, w) })
+		defer e.do(func() { delete(e.watchers, w) }, coalesce)
 		for {
 			select {
 			case n, ok := <-w.notices:
