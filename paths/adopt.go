@@ -21,13 +21,13 @@ func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
 	if p.passive() {
 		within = coalesceIdle
 	}
-	e.do(func() { e.adopt(token, p, initiator, e.o.now()) }, within)
+	e.put(call{kind: callAdopt, token: token, policy: p, initiator: initiator}, within)
 }
 
 // Forget ends what Adopt began. Say it before the connection is closed, or its
 // subflows are taken for lost.
 func (e *Engine) Forget(token uint32) {
-	e.do(func() { e.forget(token) }, coalesceIdle)
+	e.put(call{kind: callForget, token: token}, coalesceIdle)
 }
 
 func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
@@ -43,7 +43,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 		e.log.Error("connections without subflows may be closed early", "error", err)
 	}
 	if !c.known() {
-		e.recent = append(e.recent, c)
+		e.recent = append(e.recent, token)
 		if e.knowAt.IsZero() {
 			e.knowAt = now.Add(knowWithin)
 		}
@@ -94,11 +94,25 @@ func (e *Engine) start(c *conn, now time.Time) {
 func (e *Engine) conn(token uint32, now time.Time) *conn {
 	c := e.conns[token]
 	if c == nil {
-		c = &conn{Connection: Connection{Token: token, Begun: now}, heard: now, position: -1}
+		c = e.room()
+		c.Token, c.Begun, c.heard, c.position = token, now, now, -1
 		c.policy = Policy{}.withDefaults()
 		e.conns[token] = c
 		e.schedule(c)
 	}
+	return c
+}
+
+// room returns a new conn, or one of a connection that has ended: gateways see
+// thousands of them each second.
+func (e *Engine) room() *conn {
+	last := len(e.free) - 1
+	if last < 0 {
+		return new(conn)
+	}
+	c := e.free[last]
+	e.free = e.free[:last]
+	*c = conn{Connection: Connection{Subflows: c.Subflows[:0]}, past: c.past[:0]}
 	return c
 }
 
@@ -112,6 +126,9 @@ func (e *Engine) forget(token uint32) {
 	e.opening -= c.opener()
 	if c.position >= 0 {
 		heap.Remove(&e.timers, c.position)
+	}
+	if !c.queued && len(e.free) < maxFree {
+		e.free = append(e.free, c)
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 // pastSubflows is how many closed subflows of a connection are remembered.
 const pastSubflows = 8
 
+// maxFree is how many of those that have ended are kept for others.
+const maxFree = 256
+
 // conn is what the engine knows of a connection.
 type conn struct {
 	Connection

@@ -97,7 +97,8 @@ type Engine struct {
 	done    chan struct{} // closed when the loop has ended
 
 	mu      sync.Mutex
-	calls   []func() // for the loop
+	calls   []call // for the loop
+	made    []call // room for calls
 	wake    chan struct{}
 	later   *time.Timer // wakes it
 	laterAt time.Time   // when it does; zero is not at all
@@ -114,11 +115,12 @@ type Engine struct {
 	all       *rate.Limiter
 	endpoints endpoints
 	watches   []bpf.Watch
-	polls     bool    // bytes are counted by this end
-	gap       bool    // events were lost
-	unknown   []*conn // adopted since the time before last, and nothing was heard of them
-	recent    []*conn // the same, adopted since the last time
-	listens   bool    // for when connections may have more subflows
+	polls     bool     // bytes are counted by this end
+	gap       bool     // events were lost
+	unknown   []uint32 // adopted before the last time, and nothing was heard of them
+	recent    []uint32 // the same, adopted since the last time
+	free      []*conn  // room for connections
+	listens   bool     // for when connections may have more subflows
 	watchers  map[*watcher]struct{}
 	counters  Counters
 	settings  settings

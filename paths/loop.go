@@ -124,9 +124,29 @@ func (e *Engine) schedule(c *conn) {
 	}
 }
 
-// do has the loop call f within some time: to wake it for each connection would
-// cost more than the work. Events that come later than f are taken after it.
-func (e *Engine) do(f func(), within time.Duration) {
+// call is what the loop is asked for.
+type call struct {
+	kind      callKind
+	f         func() // for callFunc
+	token     uint32
+	policy    Policy // for callAdopt
+	initiator bool
+}
+
+type callKind uint8
+
+const (
+	callFunc callKind = iota
+	callAdopt
+	callForget
+)
+
+// do has the loop call f, see put.
+func (e *Engine) do(f func(), within time.Duration) { e.put(call{f: f}, within) }
+
+// put has the loop take a call within some time: to wake it for each connection
+// would cost more than the work. Events that come later are taken after it.
+func (e *Engine) put(c call, within time.Duration) {
 	select {
 	case <-e.done:
 		return
@@ -134,7 +154,7 @@ func (e *Engine) do(f func(), within time.Duration) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.calls = append(e.calls, f)
+	e.calls = append(e.calls, c)
 	if within == 0 {
 		e.signal()
 		return
@@ -165,13 +185,30 @@ func (e *Engine) signal() {
 	}
 }
 
+// maxCalls bounds the room that is kept for calls.
+const maxCalls = 1024
+
 // called does what was asked for.
 func (e *Engine) called() {
 	e.mu.Lock()
 	calls := e.calls
-	e.calls, e.laterAt = nil, time.Time{}
+	e.calls, e.made, e.laterAt = e.made, nil, time.Time{}
 	e.mu.Unlock()
-	for _, call := range calls {
-		call()
+	for i := range calls {
+		switch c := &calls[i]; c.kind {
+		case callFunc:
+			c.f()
+		case callAdopt:
+			e.adopt(c.token, c.policy, c.initiator, e.o.now())
+		case callForget:
+			e.forget(c.token)
+		}
 	}
+	if cap(calls) > maxCalls {
+		return
+	}
+	clear(calls)
+	e.mu.Lock()
+	e.made = calls[:0]
+	e.mu.Unlock()
 }

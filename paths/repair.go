@@ -42,11 +42,11 @@ func (e *Engine) repair(now time.Time) {
 // and of which no event has told: they may be older than the programs.
 func (e *Engine) know(now time.Time) {
 	e.knowAt = time.Time{}
-	if slices.ContainsFunc(e.unknown, func(c *conn) bool { return !c.dropped && !c.known() }) {
+	if slices.ContainsFunc(e.unknown, func(token uint32) bool { c := e.conns[token]; return c != nil && !c.known() }) {
 		e.gap = true
 		e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
 	}
-	e.unknown, e.recent = e.recent, nil
+	e.unknown, e.recent = e.recent, e.unknown[:0]
 	if len(e.unknown) > 0 {
 		e.knowAt = now.Add(knowWithin)
 	}
