@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/lab/emulator"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
@@ -151,6 +152,82 @@ func TestHooksOnlyInFlight(t *testing.T) {
 	labtest.Await(t, patience, "no runs after the last attempt", func() bool { return runs() == 0 })
 	if c.s.Ignored() != 0 {
 		t.Errorf("%d requests ignored where nobody listens", c.s.Ignored())
+	}
+}
+
+// The callback flags of include/uapi/linux/bpf.h.
+const (
+	readHook  = 1 << 4 // BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG
+	writeHook = 1 << 6 // BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG
+)
+
+// hooks are the callback flags of the subflows of a connection.
+func (c *steered) hooks(t *testing.T, h *lab.Host, token uint32) (flags []uint32) {
+	t.Helper()
+	at(t, h, func() error {
+		return c.s.walk(func(found, hooks uint32) {
+			if found == token {
+				flags = append(flags, hooks)
+			}
+		})
+	})
+	return flags
+}
+
+// every tells whether all subflows have exactly these of the flags that options
+// need.
+func every(flags []uint32, want uint32) bool {
+	for _, f := range flags {
+		if f&(readHook|writeHook) != want {
+			return false
+		}
+	}
+	return len(flags) > 0
+}
+
+// TestHookFlags looks at the flags of subflows while the client sends bulk.
+func TestHookFlags(t *testing.T) {
+	c := steer(t, 20e6, 20e6, Policy{})
+	readAll(t, c.s) // and nobody answers
+	at(t, c.Aggregator, func() error { return c.s.Set(c.serverToken, Policy{}) })
+	stop := c.bulk(t)
+	c.awaitSent(t, c.ends, 0, 100_000)
+	if flags := c.hooks(t, c.Client, c.clientToken); !every(flags, 0) {
+		t.Errorf("before a request: %#x", flags)
+	}
+	if flags := c.hooks(t, c.Aggregator, c.serverToken); !every(flags, readHook) {
+		t.Errorf("of the peer, which may be asked: %#x", flags)
+	}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, Record{Type: 5}) })
+	if flags := c.hooks(t, c.Client, c.clientToken); !every(flags, readHook) {
+		t.Errorf("with a request in flight: %#x", flags)
+	}
+	labtest.Await(t, patience, "no hooks after the last attempt", func() bool {
+		flags := c.hooks(t, c.Client, c.clientToken)
+		for _, f := range flags {
+			if f&writeHook != 0 {
+				t.Errorf("the hook for writing is on for data: %#x", flags)
+			}
+		}
+		return every(flags, 0)
+	})
+	stop()
+}
+
+// TestAskUnderLoss has a receiver ask whose ACKs often have no room for an
+// option, because they tell of losses.
+func TestAskUnderLoss(t *testing.T) {
+	link := lab.LinkSpec{Rate: 20e6, Delay: 2 * time.Millisecond, Loss: emulator.RandomLoss(0.02)}
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: link, Cell: link})
+	c := steerOver(t, tp, Options{Steering: true, Requests: true}, Policy{})
+	asked := readAll(t, c.s)
+	var moving sync.WaitGroup
+	moving.Go(func() { c.move(t, c.server, c.client, 2_000_000) })
+	defer moving.Wait()
+	want := Record{Type: 3, Value: [3]byte{1, 2, 3}}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, want) })
+	if a := next(t, asked, c.serverToken); a.Record != want || a.Answer {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *Steering) SetAll(policies map[uint32]*Policy) (failed map[uint32]error)
 		fail(token, s.put(token, p))
 	}
 	subflows := make(map[uint32]int, len(policies))
-	err := s.walk(func(token uint32) { subflows[token]++ })
+	err := s.walk(func(token, _ uint32) { subflows[token]++ })
 	for token, p := range policies {
 		if failed[token] != nil || err == nil && (p == nil || subflows[token] > 0) {
 			continue

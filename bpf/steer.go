@@ -265,7 +265,9 @@ type PathState struct {
 }
 
 // State is what is known of a connection with a policy, as of the last ACK on
-// each path. The error matches ErrNoSubflow if it has none.
+// each path, or of one in the 2 ms before while data is on the way under a policy
+// with the scheduler Default and without a DelayThreshold. The error matches
+// ErrNoSubflow if it has none.
 func (s *Steering) State(token uint32) ([MaxPaths]PathState, error) {
 	var paths [MaxPaths]PathState
 	var raw schedulerConnection

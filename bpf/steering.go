@@ -245,7 +245,7 @@ func (s *Steering) wake(asked *ringbuf.Reader, namespace *os.File) {
 // bringInLine has all subflows of the thread's namespace do what the policies
 // say, and tells how many belong to a connection.
 func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
-	err = s.walk(func(t uint32) {
+	err = s.walk(func(t, _ uint32) {
 		if t == token {
 			subflows++
 		}
@@ -254,16 +254,17 @@ func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
 }
 
 // walk has all subflows of the thread's namespace do what the policies say, and
-// calls f with the token of each that has one.
-func (s *Steering) walk(f func(token uint32)) error {
+// calls f for each that has one, with the token of its connection and the
+// callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG).
+func (s *Steering) walk(f func(token, hooks uint32)) error {
 	walk, err := s.kick.Open()
 	if err != nil {
 		return err
 	}
-	tokens, err := io.ReadAll(walk)
+	walked, err := io.ReadAll(walk)
 	err = errors.Join(err, walk.Close())
-	for ; len(tokens) >= 4; tokens = tokens[4:] {
-		f(binary.NativeEndian.Uint32(tokens))
+	for ; len(walked) >= 8; walked = walked[8:] {
+		f(binary.NativeEndian.Uint32(walked), binary.NativeEndian.Uint32(walked[4:]))
 	}
 	return err
 }

@@ -87,6 +87,7 @@ struct tcp_sock {
 	__u32 srtt_us;
 	struct minmax rtt_min;
 	struct tcp_rack rack;
+	__u64 tcp_mstamp; /* us, of the last segment sent or received */
 	__u32 write_seq;
 	__u32 snd_nxt;
 	__u32 snd_una;

@@ -4,7 +4,13 @@
  * experimental one (RFC 6994), and the User Timeout Option (RFC 5482). They go
  * out on pure ACKs, because a segment with data has no room beside MPTCP's DSS,
  * until the peer echoes them or they have been written often enough. What they
- * mean is up to user space. */
+ * mean is up to user space.
+ *
+ * The hook for writing is on for the one ACK that is sent to carry a request, so
+ * that it never runs for data. The hook for reading runs for every segment of a
+ * subflow (the kernel has none for kinds that it does not know, other than for
+ * MPTCP's own): it is on while an answer is waited for, and where peers may ask,
+ * and has to be quick about segments without a request. */
 
 #ifndef TANDEM_REQUEST_H
 #define TANDEM_REQUEST_H
@@ -20,6 +26,10 @@
 #define USER_TIMEOUT_KIND 28
 #define USER_TIMEOUT_LENGTH 4
 #define ECHO 0x80	  /* in the type */
+#define TCP_HEADER 20	  /* without options */
+#define TIMESTAMPS 12	  /* with what they are padded by */
+#define TIMESTAMPS_BEGIN 0x0101080a /* NOP, NOP, kind 8, length 10 */
+#define MPTCP_KIND 30
 #define WRITE_GAP (20 * MS) /* between two writes, with two round trips, for the echo */
 #define EVENT_GAP (5 * MS)  /* between two events of a subflow */
 #define EVENT_BURST 8	    /* events that may come at once */
@@ -126,26 +136,39 @@ static __always_inline struct request *due_request(__u32 token, __u32 subflow)
 	return place < REQUESTS ? &r->all[place] : NULL;
 }
 
-/* What the hooks of a subflow are for. */
-static __always_inline __u32 hooks(struct tcp_sock *tp, __u32 token)
-{
-	__u32 parse = BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG, write = BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
-	__u32 wanted = tp->bpf_sock_ops_cb_flags & ~(parse | write);
-	struct policy *p = bpf_map_lookup_elem(&policies, &token);
+#define READ_HOOK BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG
+#define WRITE_HOOK BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG
 
-	if (requesting(token))
-		return wanted | parse | write;
-	if ((p && p->scheduler == SERVER) || bpf_sk_storage_get(&listeners, tp, NULL, 0))
-		return wanted | parse;
-	return wanted;
+/* The hooks that a subflow needs, beside those of other programs. */
+static __always_inline __u32 hooks(struct tcp_sock *tp, const struct policy *p, bool asking)
+{
+	__u32 others = tp->bpf_sock_ops_cb_flags & ~(READ_HOOK | WRITE_HOOK);
+
+	if (asking || (p && p->scheduler == SERVER) || bpf_sk_storage_get(&listeners, tp, NULL, 0))
+		return others | READ_HOOK;
+	return others;
 }
 
-static __always_inline void set_hooks(struct bpf_sock_ops *ctx, struct tcp_sock *tp, __u32 token)
+/* Where is the subflow, as a context of sock_ops or as struct tcp_sock. */
+static __always_inline void set_hooks(void *where, struct tcp_sock *tp, __u32 wanted)
 {
-	__u32 wanted = hooks(tp, token);
-
 	if (wanted != tp->bpf_sock_ops_cb_flags)
-		bpf_sock_ops_cb_flags_set(ctx, wanted);
+		bpf_setsockopt(where, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &wanted, sizeof(wanted));
+}
+
+/* Writes a request that is due on an ACK of its own. It is put off if the ACK
+ * has no room, which it has not while it tells of losses. */
+static __always_inline void send_request(struct tcp_sock *tp, __u32 token, __u32 subflow)
+{
+	struct request *request = due_request(token, subflow);
+
+	if (!request)
+		return;
+	set_hooks(tp, tp, tp->bpf_sock_ops_cb_flags | WRITE_HOOK);
+	bpf_tcp_send_ack(tp, tp->rcv_nxt);
+	set_hooks(tp, tp, tp->bpf_sock_ops_cb_flags & ~WRITE_HOOK);
+	if (due_request(token, subflow) == request)
+		request->next = bpf_ktime_get_ns() + WRITE_GAP;
 }
 
 /* Takes room in a packet that carries no data. */
@@ -232,14 +255,47 @@ static __always_inline void read_requests(struct bpf_sock_ops *ctx, struct tcp_s
 		tell(tp, &asked);
 }
 
+/* Whether the options of a segment are timestamps, if at all, and one of MPTCP:
+ * most are. Others are looked at closely. */
+static __always_inline bool usual(const struct bpf_sock_ops *ctx, __u32 length)
+{
+	const __u8 *header = ctx->skb_data, *end = ctx->skb_data_end;
+
+	if (header + TCP_HEADER + TIMESTAMPS + 2 > end)
+		return false;
+	if (header[TCP_HEADER] == MPTCP_KIND)
+		return TCP_HEADER + header[TCP_HEADER + 1] == length;
+	return *(const __be32 *)(header + TCP_HEADER) == bpf_htonl(TIMESTAMPS_BEGIN) &&
+	       header[TCP_HEADER + TIMESTAMPS] == MPTCP_KIND &&
+	       TCP_HEADER + TIMESTAMPS + header[TCP_HEADER + TIMESTAMPS + 1] == length;
+}
+
 SEC("sockops")
 int tandem_request(struct bpf_sock_ops *ctx)
 {
 	struct mptcp_subflow_context *subflow;
-	struct bpf_sock *sk = ctx->sk;
+	__u32 token, number, length;
+	struct bpf_sock *sk;
 	struct tcp_sock *tp;
-	__u32 token, number;
 
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		length = ctx->skb_data_end - ctx->skb_data;
+		/* No options of ours beside data. */
+		if (ctx->skb_len > length || usual(ctx, length))
+			return GO_ON;
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (!honour)
+			return GO_ON;
+		break;
+	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
+	case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
+		break;
+	default:
+		return GO_ON;
+	}
+	sk = ctx->sk;
 	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 	if (!tp)
 		return GO_ON;
@@ -250,24 +306,17 @@ int tandem_request(struct bpf_sock_ops *ctx)
 	number = subflow_number(subflow);
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		if (!honour)
-			break;
 		bpf_sk_storage_get(&listeners, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-					       BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG);
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | READ_HOOK);
 		break;
 	case BPF_SOCK_OPS_HDR_OPT_LEN_CB:
 		reserve_request(ctx, token, number);
 		break;
 	case BPF_SOCK_OPS_WRITE_HDR_OPT_CB:
 		write_request(ctx, tp, token, number);
-		set_hooks(ctx, tp, token);
 		break;
 	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		/* No options of ours beside data. */
-		if (ctx->skb_len <= ctx->skb_data_end - ctx->skb_data)
-			read_requests(ctx, tp, token, number);
-		set_hooks(ctx, tp, token);
+		read_requests(ctx, tp, token, number);
 		break;
 	}
 	return GO_ON;

@@ -27,6 +27,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * to do something else. */
 #define IDLE_FOR (20 * MS)
 
+/* Under a policy that decides nothing at ACKs, one is looked at that often. */
+#define REST_US 2000
+
 struct name {
 	char text[16]; /* TCP_CA_NAME_MAX */
 };
@@ -71,6 +74,10 @@ struct steered {
 	__u32 original; /* family that it had, or UNLIMITED if that is not known */
 	__u32 generation; /* of the policy that its options are from */
 	enum subflow_option options; /* bits, those that were set */
+	__u64 rest_until; /* as tcp_mstamp: before, ACKs are not looked at */
+	__u8 drained;  /* nothing was unacknowledged at the last look */
+	__u8 asking;   /* requests of the connection are in flight */
+	__u8 answering; /* the policy is SERVER */
 	__u8 kicking;  /* it is us who change the congestion control */
 	__u8 deserted; /* somebody else has changed it */
 };
@@ -186,6 +193,31 @@ static __always_inline __u64 first_rate(const struct tcp_sock *tp)
 	return (__u64)tp->snd_cwnd * tp->mss_cache * USEC_PER_SEC / (rtt_us ? rtt_us : 1000);
 }
 
+/* Nothing to decide, and what is known of the path is of late. */
+static __always_inline bool resting(const struct tcp_sock *tp, const struct steered *s)
+{
+	return tp->tcp_mstamp < s->rest_until && (s->drained || tp->write_seq != tp->snd_una);
+}
+
+/* Looks only now and then from now on, if that is enough: the decision does not
+ * depend on what ACKs say. */
+static __always_inline void rest(const struct tcp_sock *tp, struct steered *s, const struct policy *p)
+{
+	s->drained = tp->write_seq == tp->snd_una;
+	if (p->scheduler == DEFAULT && !p->delay_threshold_us)
+		s->rest_until = tp->tcp_mstamp + REST_US;
+}
+
+/* Has requests written, and ends the hook for their answers after the last. */
+static __always_inline void ask(struct tcp_sock *tp, struct steered *s, const struct policy *p)
+{
+	send_request(tp, s->token, s->subflow);
+	if (requesting(s->token))
+		return;
+	s->asking = 0;
+	set_hooks(tp, tp, hooks(tp, p, false));
+}
+
 static __always_inline void steer(struct sock *sk, bool acked)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)sk;
@@ -196,7 +228,7 @@ static __always_inline void steer(struct sock *sk, bool acked)
 	__u64 now, rate;
 	__u32 limit, not_sent;
 
-	if (!s)
+	if (!s || (acked && resting(tp, s)))
 		return;
 	p = bpf_map_lookup_elem(&policies, &s->token);
 	c = bpf_map_lookup_elem(&connections, &s->token);
@@ -230,9 +262,11 @@ static __always_inline void steer(struct sock *sk, bool acked)
 		sk->sk_pacing_rate = rate < limit ? rate : limit;
 	}
 	look_after(p, c, s->token, within(s->path), now);
-	/* A sender of bulk makes no pure ACKs of its own. */
-	if (acked && due_request(s->token, s->subflow))
-		bpf_tcp_send_ack(tp, tp->rcv_nxt);
+	if (!acked)
+		return;
+	rest(tp, s, p);
+	if (s->asking)
+		ask(tp, s, p);
 }
 
 /* The retransmission timer fired: until an ACK comes others take over. */
@@ -249,6 +283,7 @@ static __always_inline void note_state(struct sock *sk, __u8 state)
 	if (!p || !c)
 		return;
 	c->paths[within(s->path)].lost = 1;
+	s->rest_until = 0;
 	look_after(p, c, s->token, within(s->path), bpf_ktime_get_ns());
 }
 
@@ -388,21 +423,17 @@ static __always_inline void kick(void *where, struct steered *s, const struct po
 	s->deserted = 0;
 }
 
-static __always_inline void set_hooks_of(void *where, struct tcp_sock *tp, __u32 token)
-{
-	__u32 wanted = hooks(tp, token);
-
-	if (wanted != tp->bpf_sock_ops_cb_flags)
-		bpf_setsockopt(where, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &wanted, sizeof(wanted));
-}
-
+/* Where is the subflow, as above. */
 static __always_inline void follow(void *where, struct tcp_sock *tp, struct steered *s,
 				   const struct policy *p, struct connection *c)
 {
-	set_hooks_of(where, tp, s->token);
+	s->asking = requesting(s->token);
+	set_hooks(where, tp, hooks(tp, p, s->asking));
 	if (s->generation == p->generation)
 		return;
 	s->generation = p->generation;
+	s->rest_until = 0;
+	s->answering = p->scheduler == SERVER;
 	set_options(where, p, &s->options, &c->paths[within(s->path)].refused);
 }
 
@@ -433,7 +464,7 @@ static __always_inline void heard(struct tcp_sock *tp)
 	struct connection *c;
 	struct policy *p;
 
-	if (!s)
+	if (!s || !s->answering)
 		return;
 	p = bpf_map_lookup_elem(&policies, &s->token);
 	c = bpf_map_lookup_elem(&connections, &s->token);
@@ -448,25 +479,31 @@ SEC("sockops")
 int tandem_subflow(struct bpf_sock_ops *ctx)
 {
 	struct mptcp_subflow_context *subflow;
-	struct bpf_sock *sk = ctx->sk;
+	struct bpf_sock *sk;
 	struct tcp_sock *tp;
 
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		break;
+	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
+		if (ctx->skb_len <= ctx->skb_data_end - ctx->skb_data)
+			return GO_ON;
+		break;
+	default:
+		return GO_ON;
+	}
+	sk = ctx->sk;
 	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
 	if (!tp)
 		return GO_ON;
 	subflow = subflow_of(tp);
 	if (!subflow)
 		return GO_ON;
-	switch (ctx->op) {
-	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+	if (ctx->op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB)
+		heard(tp);
+	else
 		established(ctx, tp, subflow);
-		break;
-	case BPF_SOCK_OPS_PARSE_HDR_OPT_CB:
-		if (ctx->skb_len > ctx->skb_data_end - ctx->skb_data)
-			heard(tp);
-		break;
-	}
 	return GO_ON;
 }
 
@@ -482,16 +519,23 @@ static __always_inline void let_go(struct tcp_sock *tp, struct steered *s)
 	kick(tp, s, &none); /* the kernel's do not all begin with a rate */
 	bpf_setsockopt(tp, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
 	set_options(tp, &none, &s->options, &refused);
-	set_hooks_of(tp, tp, s->token);
+	set_hooks(tp, tp, hooks(tp, NULL, false));
 	bpf_sk_storage_delete(&subflows, tp);
 }
 
+/* What user space is told of each subflow that has a policy. */
+struct walked {
+	__u32 token;
+	__u32 hooks; /* callback flags that it had */
+};
+
 /* Brings live subflows in line with the policies: joins them, kicks those that
  * are to do something else than they do, and lets go of those whose policy was
- * taken back. Writes a token for each subflow that has a policy. */
+ * taken back. */
 SEC("iter/tcp")
 int tandem_kick(struct bpf_iter__tcp *ctx)
 {
+	struct walked walked = {};
 	struct sock_common *skc = ctx->sk_common;
 	struct mptcp_subflow_context *subflow;
 	__u32 token, skip = 0, limit;
@@ -516,7 +560,9 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 			let_go(tp, s);
 		return 0;
 	}
-	bpf_seq_write(ctx->meta->seq, &token, sizeof(token));
+	walked.token = token;
+	walked.hooks = tp->bpf_sock_ops_cb_flags;
+	bpf_seq_write(ctx->meta->seq, &walked, sizeof(walked));
 	if (!s || !s->token) {
 		s = enroll(tp, subflow, token);
 		joins = true;
