@@ -6,6 +6,7 @@
 package figure
 
 import (
+	"errors"
 	"fmt"
 	"image/color"
 	"os"
@@ -157,6 +158,27 @@ type whiskers struct {
 
 // Title is the title of the plot.
 func (p *Plot) Title() string { return p.plot.Title.Text }
+
+// LogX makes the X axis logarithmic; its values have to be positive.
+func (p *Plot) LogX() *Plot {
+	if p.err == nil && p.plot.X.Min <= 0 {
+		p.err = errors.New("a logarithmic axis needs positive values")
+	}
+	p.plot.X.Scale = plot.LogScale{}
+	p.plot.X.Tick.Marker = plot.TickerFunc(decades)
+	return p
+}
+
+// decades are the powers of ten within a range, and its end.
+func decades(low, high float64) []plot.Tick {
+	var all []plot.Tick
+	for v := 1.0; v <= high; v *= 10 {
+		if v >= low && v*3 < high {
+			all = append(all, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+		}
+	}
+	return append(all, plot.Tick{Value: high, Label: strconv.FormatFloat(high, 'f', -1, 64)})
+}
 
 // Limit adds a dashed horizontal line.
 func (p *Plot) Limit(l Line) *Plot {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tandem-gateway/tandem/bench/applications"
+	"github.com/tandem-gateway/tandem/bench/capacity/curve"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/options"
 	"github.com/tandem-gateway/tandem/bench/paths"
@@ -21,6 +22,7 @@ func Experiments() []experiment.Experiment {
 		options.Experiments,
 		applications.Experiments,
 		relay.Experiments,
+		curve.Experiments,
 	)
 }
 

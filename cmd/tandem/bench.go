@@ -35,7 +35,7 @@ func benchCommand() *cobra.Command {
 it replaces and beside its peers. Nothing of the machine's own network is
 touched. Results are lines of JSON, plots, text and an HTML page.`,
 	}
-	cmd.AddCommand(benchListCommand(), benchRunCommand(), benchCompareCommand(), benchReportCommand(), benchChildCommand())
+	cmd.AddCommand(benchListCommand(), benchRunCommand(), benchCompareCommand(), benchReportCommand(), benchCapacityCommand(), benchChildCommand())
 	return cmd
 }
 
@@ -90,17 +90,10 @@ func runBench(ctx context.Context, o experiment.Options, ids []string) error {
 	if err != nil {
 		return err
 	}
-	if o.Self, err = os.Executable(); err != nil {
+	if err := prepareBench(&o); err != nil {
 		return err
 	}
-	if o.Tandem == "" {
-		o.Tandem = o.Self
-	}
-	if o.Tandem, err = filepath.Abs(o.Tandem); err != nil {
-		return err
-	}
-	o.Text, o.Progress = os.Stdout, os.Stderr
-	o.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
+	o.Text = os.Stdout
 	err = experiment.Run(ctx, o, chosen)
 	if err != nil && !errors.Is(err, experiment.ErrFailed) {
 		return err
@@ -111,6 +104,19 @@ func runBench(ctx context.Context, o experiment.Options, ids []string) error {
 		return err
 	}
 	fmt.Printf("The report is %s\n", file)
+	return err
+}
+
+// prepareBench says which programs run, and where progress is told.
+func prepareBench(o *experiment.Options) (err error) {
+	if o.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	if o.Tandem == "" {
+		o.Tandem = o.Self
+	}
+	o.Progress, o.Terminal = os.Stderr, term.IsTerminal(int(os.Stderr.Fd()))
+	o.Tandem, err = filepath.Abs(o.Tandem)
 	return err
 }
 

@@ -19,6 +19,15 @@ import (
 // fastest relays.
 const chunk = 256 << 10
 
+// leastChunk is how much it is if there are very many streams, whose buffers
+// would else be gigabytes.
+const leastChunk, allChunks = 16 << 10, 64 << 20
+
+// buffer is one for a stream of the job.
+func (j *Job) buffer() []byte {
+	return make([]byte, min(max(allChunks/max(j.Streams, 1), leastChunk), chunk))
+}
+
 // confirmation is the number of bytes that the source has received, sent by it
 // once the stream has ended.
 const confirmation = 8
@@ -128,7 +137,7 @@ func sendFor(c *mptcp.Conn, job *Job, begun time.Time) (s stream) {
 	if s.err = c.SetDeadline(end.Add(job.Patience)); s.err != nil {
 		return s
 	}
-	buf := make([]byte, chunk)
+	buf := job.buffer()
 	for more := true; more; {
 		n, err := c.Write(buf)
 		if err != nil {
@@ -165,7 +174,7 @@ func receiveFor(c *mptcp.Conn, job *Job, begun time.Time) (s stream) {
 	if s.err = c.SetDeadline(end); s.err != nil {
 		return s
 	}
-	buf := make([]byte, chunk)
+	buf := job.buffer()
 	for more := true; more; {
 		n, err := c.Read(buf)
 		more = s.carry(n, begun, end)

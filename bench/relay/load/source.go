@@ -116,10 +116,12 @@ func sink(c *net.TCPConn) {
 	_, _ = c.Write(binary.BigEndian.AppendUint64(nil, total))
 }
 
+// nothing is what flood sends on all connections.
+var nothing [chunk]byte
+
 func flood(c *net.TCPConn) {
-	buf := make([]byte, chunk)
 	for {
-		if _, err := c.Write(buf); err != nil {
+		if _, err := c.Write(nothing[:]); err != nil {
 			return // the client has had enough
 		}
 	}

@@ -32,6 +32,9 @@ type Usage struct {
 	// Memory is the user memory in bytes: the proportional set size (PSS), in
 	// which a page shared by n processes counts as 1/n.
 	Memory int64
+	// Anonymous is what of it is not of files: unlike the rest, it does not
+	// change when another process begins to share the program's pages.
+	Anonymous int64
 	// Descriptors that are open.
 	Descriptors int
 }
@@ -54,7 +57,11 @@ func (g Group) Usage() (Usage, error) {
 		if err != nil {
 			return err
 		}
-		memory, err := parsePSS(rollup)
+		memory, err := parseRollup(rollup, "Pss:")
+		if err != nil {
+			return fmt.Errorf("%s/smaps_rollup: %w", dir, err)
+		}
+		anonymous, err := parseRollup(rollup, "Pss_Anon:")
 		if err != nil {
 			return fmt.Errorf("%s/smaps_rollup: %w", dir, err)
 		}
@@ -65,6 +72,7 @@ func (g Group) Usage() (Usage, error) {
 		u.Processes++
 		u.CPU += s.cpu
 		u.Memory += memory
+		u.Anonymous += anonymous
 		u.Descriptors += fds
 		return nil
 	})

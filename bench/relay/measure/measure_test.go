@@ -48,16 +48,18 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
-func TestParsePSS(t *testing.T) {
-	const rollup = "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:   20 kB\nPss:       1234 kB\nPss_Dirty:  7 kB\n"
-	if got, err := parsePSS([]byte(rollup)); err != nil || got != 1234<<10 {
-		t.Errorf("%d, %v, want 1234 KiB", got, err)
+func TestParseRollup(t *testing.T) {
+	const rollup = "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:   20 kB\nPss:       1234 kB\nPss_Dirty:  7 kB\nPss_Anon:  99 kB\n"
+	for key, want := range map[string]int64{"Pss:": 1234 << 10, "Pss_Anon:": 99 << 10} {
+		if got, err := parseRollup([]byte(rollup), key); err != nil || got != want {
+			t.Errorf("%s %d, %v, want %d", key, got, err, want)
+		}
 	}
-	if _, err := parsePSS([]byte("Rss: 1 kB\n")); !errors.Is(err, errNoPSS) {
+	if _, err := parseRollup([]byte("Rss: 1 kB\n"), "Pss:"); !errors.Is(err, errNoSize) {
 		t.Errorf("without the line: %v", err)
 	}
 	for _, bad := range []string{"Pss: 1 MB\n", "Pss: x kB\n", "Pss:\n"} {
-		if n, err := parsePSS([]byte(bad)); err == nil {
+		if n, err := parseRollup([]byte(bad), "Pss:"); err == nil {
 			t.Errorf("%q gives %d", bad, n)
 		}
 	}
@@ -86,7 +88,7 @@ func TestGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if u.Processes != 2 || u.CPU <= 0 || u.Memory < int64(os.Getpagesize()) || u.Descriptors < 8 {
+	if u.Processes != 2 || u.CPU <= 0 || u.Memory < int64(os.Getpagesize()) || u.Anonymous <= 0 || u.Anonymous > u.Memory || u.Descriptors < 8 {
 		t.Errorf("%+v, want 2 processes, some CPU time and memory, at least 8 descriptors", u)
 	}
 	cpu, err := g.CPU()

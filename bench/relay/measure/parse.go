@@ -32,7 +32,7 @@ const (
 
 var (
 	errShort   = errors.New("too few fields")
-	errNoPSS   = errors.New("no Pss line")
+	errNoSize  = errors.New("no line")
 	errNoClose = errors.New("no name in parentheses")
 )
 
@@ -61,10 +61,10 @@ func parseStat(text []byte) (stat, error) {
 	return s, nil
 }
 
-// parsePSS reads the proportional set size in bytes from smaps_rollup.
-func parsePSS(text []byte) (int64, error) {
+// parseRollup reads a size in bytes from smaps_rollup.
+func parseRollup(text []byte, key string) (int64, error) {
 	for line := range bytes.Lines(text) {
-		rest, ok := bytes.CutPrefix(line, []byte("Pss:"))
+		rest, ok := bytes.CutPrefix(line, []byte(key))
 		if !ok {
 			continue
 		}
@@ -78,5 +78,5 @@ func parsePSS(text []byte) (int64, error) {
 		}
 		return n << 10, nil
 	}
-	return 0, errNoPSS
+	return 0, fmt.Errorf("%w %s", errNoSize, key)
 }
