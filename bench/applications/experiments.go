@@ -38,6 +38,13 @@ const (
 	voiceFinding = "MPTCP is better than TCP, above all in the tail; its scheduler `server` is better for mobile nodes"
 )
 
+// What the thesis has published.
+const (
+	fig44 = "thesis, fig 4.4"
+	fig46 = "thesis, fig 4.6"
+	fig57 = "thesis, fig 5.7"
+)
+
 func latencyMetrics() []experiment.Metric {
 	return []experiment.Metric{
 		{Name: "p50", Unit: "ms", Better: experiment.Lower},
@@ -52,7 +59,7 @@ var Experiments = []experiment.Experiment{
 		ID: "apps-voice", Title: "A voice assistant on two good links",
 		Question: "How long does a voice assistant wait for its answer?",
 		Setup:    voiceLoad + common, Drawing: phoneDrawing,
-		Published: []experiment.Published{{Source: "thesis, fig 4.4", Value: voiceFinding}},
+		Published: []experiment.Published{{Source: fig44, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
 		Takes:     70 * time.Second, Quick: 6 * time.Second,
 		Run: voiceSteady,
@@ -61,7 +68,7 @@ var Experiments = []experiment.Experiment{
 		ID: "apps-voice-lost", Title: "A voice assistant whose Wi-Fi goes silent",
 		Question: "What if the Wi-Fi stops carrying packets in mid-request, and nobody is told?",
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi begins to lose everything, for 4 s." + common, Drawing: phoneDrawing,
-		Published: []experiment.Published{{Source: "thesis, fig 4.6", Value: voiceFinding}},
+		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
 		Takes:     90 * time.Second, Quick: 8 * time.Second,
 		Run: voiceLost,
@@ -70,7 +77,7 @@ var Experiments = []experiment.Experiment{
 		ID: "apps-voice-handover", Title: "A voice assistant that leaves the Wi-Fi",
 		Question: "What if the Wi-Fi goes down in mid-request, and the phone sees that?",
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi goes down, for 4 s." + common, Drawing: phoneDrawing,
-		Published: []experiment.Published{{Source: "thesis, fig 4.6", Value: voiceFinding}},
+		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
 		Takes:     90 * time.Second, Quick: 8 * time.Second,
 		Run: voiceHandOver,
@@ -101,7 +108,7 @@ var Experiments = []experiment.Experiment{
 			"A browser with six connections, all of them new for each page. Each round loads the same pages on all ways in turns." + common,
 		Drawing: homeDrawing,
 		Published: []experiment.Published{
-			{Source: "thesis, fig 5.7", Value: "70 % of pages faster (there by a larger initial window on one path)"},
+			{Source: fig57, Value: "70 % of pages faster (there by a larger initial window on one path)"},
 		},
 		Metrics: []experiment.Metric{{Name: "load time", Unit: "ms", Better: experiment.Lower}},
 		Takes:   2 * time.Minute, Quick: 12 * time.Second,

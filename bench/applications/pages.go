@@ -70,6 +70,7 @@ func (t *trial) judgeFaster(way, base string) {
 		gain += float64(a.Samples[i].Took) / float64(b.Samples[i].Took)
 	}
 	n := len(a.Samples)
+	t.r.Ours(fig57, "%.0f %% of pages are faster over %s than over %s", 100*float64(faster)/float64(n), way, base)
 	t.r.Judge(faster*10 >= n*7, fmt.Sprintf("70 %% of pages are faster over %s than over the best single path", way),
 		"%d of %d, %.0f %% of its load time on average", faster, n, 100*gain/float64(n))
 }

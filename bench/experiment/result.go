@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/tandem-gateway/tandem/bench/figure"
 )
@@ -62,6 +63,9 @@ func (r *Result) Judge(met bool, asked, got string, args ...any) {
 func (r *Result) Ours(source, value string, args ...any) {
 	if r.ours == nil {
 		r.ours = map[string]string{}
+	}
+	if !slices.ContainsFunc(r.experiment.Published, func(p Published) bool { return p.Source == source }) {
+		r.errs = append(r.errs, fmt.Errorf("nothing is published of %q", source))
 	}
 	r.ours[source] = fmt.Sprintf(value, args...)
 	r.Record(KindOurs, Ours{source, r.ours[source]})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/await"
@@ -15,13 +16,15 @@ import (
 	"github.com/tandem-gateway/tandem/options"
 )
 
+const fig56 = "thesis, fig 5.6"
+
 var congestionControl = experiment.Experiment{
 	ID:       "options-congestion",
 	Title:    "A congestion control that the receiver chooses",
 	Question: "Does the sender take the congestion control that the receiver asks for, and does it make the difference that it should?",
 	Setup:    "Download over one path of 8 Mbit/s, 40 ms one way, with a queue of 250 ms. The client asks for congestion-control=NAME in a TCP option on its first acknowledgement; the server begins with reno.",
 	Published: []experiment.Published{
-		{Source: "thesis, fig 5.6", Value: "NewReno, Cubic, Vegas and BBR reach the same rate; the RTT is lowest for Vegas and BBR"},
+		{Source: fig56, Value: "NewReno, Cubic, Vegas and BBR reach the same rate; the RTT is lowest for Vegas and BBR"},
 	},
 	Metrics: []experiment.Metric{
 		{Name: "goodput", Unit: "Mbit/s", Better: experiment.Higher},
@@ -125,6 +128,11 @@ func tellCongestion(r *experiment.Result, arms []experiment.Arm, traces map[stri
 		rtt[arm.Name] = figure.Median(values)
 	}
 	low, high := figure.Percentile(goodputs, 0), figure.Percentile(goodputs, 100)
+	var each []string
+	for _, arm := range arms {
+		each = append(each, fmt.Sprintf("%s %.0f ms", arm.Name, rtt[arm.Name]))
+	}
+	r.Ours(fig56, "%.2f to %.2f Mbit/s; median RTT: %s", low, high, strings.Join(each, ", "))
 	r.Judge(low >= 0.9*high, "all reach the same rate, within a tenth", "%.2f to %.2f Mbit/s", low, high)
 	if bbr, ok := rtt["bbr"]; ok {
 		others := fmt.Sprintf("bbr %.0f ms, cubic %.0f ms", bbr, rtt["cubic"])

@@ -23,13 +23,15 @@ var rateLimit = experiment.Experiment{
 	Question: "Does the second path keep to the rate that the receiver asks for in the middle of a transfer, and the first one to its own?",
 	Setup:    "Download over two paths of 20 Mbit/s, 20 ms one way, with queues of 60 ms; cubic. The client asks for subflow-rate-limit=2:CAP in a TCP option. Rates are those of the payload that arrives on each path.",
 	Published: []experiment.Published{
-		{Source: "thesis, fig 6.11", Value: "the second path holds about 4 Mbit/s after the request"},
+		{Source: fig611, Value: "the second path holds about 4 Mbit/s after the request"},
 	},
 	Takes: 75 * time.Second, Quick: 4 * time.Second,
 	Run: measureRateLimit,
 }
 
 const (
+	fig611 = "thesis, fig 6.11"
+
 	pathRate  = 20_000_000
 	pathDelay = 20 * time.Millisecond
 	mainCap   = 4_000_000

@@ -133,6 +133,7 @@ func tellCaps(r *experiment.Result, all []capped, z closed, alone baseline) {
 		if c.Cap != mainCap {
 			continue
 		}
+		r.Ours(fig611, "%.2f Mbit/s, within 5 %% of 4 Mbit/s after %s", c.Held, settled(c.Settled))
 		r.Judge(c.Settled >= 0 && c.Settled <= c.RTT, "within 5 % of 4 Mbit/s within one RTT of the request", "%s, RTT %.0f ms", settled(c.Settled), c.RTT)
 		r.Judge(c.Held > (1-within)*4 && c.Held < (1+within)*4, "the second path holds 4 Mbit/s within 5 %", "%.2f Mbit/s, worst window of %v %.1f %% off", c.Held, c.width, 100*c.Worst)
 		r.Judge(c.First >= (1-within)*alone.First, "the first path loses no more than 5 % meanwhile", "%.1f of %.1f Mbit/s", c.First, alone.First)

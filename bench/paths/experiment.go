@@ -23,6 +23,13 @@ const onePath = ` client ---- wifi 20 Mbit/s ---- aggregator ---- source`
 // links says what those links are like that an experiment does not slow down.
 const links = " Links have no delay and a queue of 60 ms; congestion control is the machine's default."
 
+// What the thesis has published.
+const (
+	fig614    = "thesis, fig 6.14"
+	fig71     = "thesis, fig 7.1"
+	section73 = "thesis, §7.3"
+)
+
 // Experiments are those of this package, in the order in which they run.
 var Experiments = []experiment.Experiment{
 	{
@@ -32,7 +39,7 @@ var Experiments = []experiment.Experiment{
 			"Then 300 connections of 1 kB to 10 MB, even in the logarithm, under delaying by 1 MB." + links,
 		Drawing: twoPaths,
 		Published: []experiment.Published{
-			{Source: "thesis, §7.3", Value: "ndiffports, fullmesh and delaying (second subflow only after N bytes or T seconds) work as path managers in user space"},
+			{Source: section73, Value: "ndiffports, fullmesh and delaying (second subflow only after N bytes or T seconds) work as path managers in user space"},
 		},
 		Takes: 2 * time.Minute, Quick: 15 * time.Second,
 		Run: subflowsOverTime,
@@ -43,7 +50,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    "The only subflow of a download is reset by a box in front of the aggregator, every 2 s, 50 times; times are those of packets at the client." + links,
 		Drawing:  onePath,
 		Published: []experiment.Published{
-			{Source: "thesis, fig 7.1", Value: "a new subflow at once after each RST"},
+			{Source: fig71, Value: "a new subflow at once after each RST"},
 		},
 		Takes: 105 * time.Second, Quick: 7 * time.Second,
 		Run: refreshing,
@@ -55,7 +62,7 @@ var Experiments = []experiment.Experiment{
 			"What the gateway holds is read twice a second.",
 		Drawing: " client ---- wifi ---- gateway ---- source",
 		Published: []experiment.Published{
-			{Source: "thesis, fig 6.14", Value: "20,000 sessions in one hour, timeout 4 min on both sides: sessions and memory flat after 4 min, else growing"},
+			{Source: fig614, Value: "20,000 sessions in one hour, timeout 4 min on both sides: sessions and memory flat after 4 min, else growing"},
 		},
 		Takes: 4 * time.Minute, Quick: 12 * time.Second,
 		Run: expiry,
@@ -73,7 +80,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    "A download over two links under fullmesh. Within ten minutes one of the links goes down 20 times, and comes back half of the times with another address." + links,
 		Drawing:  twoPaths,
 		Published: []experiment.Published{
-			{Source: "thesis, §7.3", Value: "subflows are created anew after their loss"},
+			{Source: section73, Value: "subflows are created anew after their loss"},
 		},
 		Takes: 10*time.Minute + 10*time.Second, Quick: 15 * time.Second,
 		Run: healing,

@@ -58,6 +58,7 @@ func expiry(ctx context.Context, e *experiment.Env, r *experiment.Result) error 
 		with = expirySpec{"timeout 1 s", time.Second, 300, 100, 2 * time.Second}
 		without = expirySpec{"no timeout", 24 * time.Hour, 300, 100, 0}
 	}
+	var ends []string
 	r.Columns("run", "opened", "per second", "held at most", "held at the end", "user MB at most", "kernel MB at most")
 	var connections, memory []figure.Series
 	for _, spec := range []expirySpec{with, without} {
@@ -81,6 +82,7 @@ func expiry(ctx context.Context, e *experiment.Env, r *experiment.Result) error 
 		connections, memory = append(connections, c), append(memory, user, kernel)
 		rate, last := float64(spec.n)/whileOpening, all[len(all)-1]
 		r.Row(spec.name, fmt.Sprint(spec.n), fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.0f", top.Connections), fmt.Sprintf("%.0f", last.Connections), fmt.Sprintf("%.0f", top.User), fmt.Sprintf("%.0f", top.Kernel))
+		ends = append(ends, fmt.Sprintf("%s: %.0f of %d held at most, %.0f at the end, %.0f MB of user memory at most", spec.name, top.Connections, spec.n, last.Connections, top.User))
 		r.Judge(rate >= 55, spec.name+": at least 55 connections per second", "%.0f", rate)
 		if spec.keep < time.Hour {
 			limit := float64(spec.rate) * (spec.keep.Seconds() + 3)
@@ -89,6 +91,7 @@ func expiry(ctx context.Context, e *experiment.Env, r *experiment.Result) error 
 			r.Judge(int(last.Connections) == spec.n, spec.name+": all are held", "%.0f of %d", last.Connections, spec.n)
 		}
 	}
+	r.Ours(fig614, "%s", strings.Join(ends, "; "))
 	r.Plot("", figure.Lines(figure.Axes{Title: "Connections whose subflows are all reset", X: "time in s", Y: "connections held"}, connections...))
 	r.Plot("memory", figure.Lines(figure.Axes{Title: "Memory of connections whose subflows are all reset", X: "time in s", Y: "MB"}, memory...))
 	return nil

@@ -193,6 +193,7 @@ func healed(r *experiment.Result, all []outage, g goodput, received int64, hashE
 		fmt.Sprintf("%.0f", figure.Median(returns)*1e3), fmt.Sprintf("%.0f", slices.Max(returns)*1e3),
 		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.1f", lowest), fmt.Sprintf("%.1f", lowest2),
 		fmt.Sprintf("%.2f %%", 100*float64(below)/float64(len(rates))))
+	r.Ours(section73, "the link carries data again %.0f ms after it came back (median of %d), %.0f ms at most", figure.Median(returns)*1e3, len(all), slices.Max(returns)*1e3)
 	r.Judge(slices.Max(returns) < returnLimit, "each time the link carries data within 2 s of its return", "at most %.2f s", slices.Max(returns))
 	r.Judge(lowest >= 0.95*floor, fmt.Sprintf("goodput never below that of the other link (%.1f Mbit/s, less 5 %%) over 1 s", floor), "%.1f Mbit/s at worst; %.1f over 2 s", lowest, lowest2)
 	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))

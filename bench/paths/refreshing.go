@@ -180,6 +180,7 @@ func refreshed(r *experiment.Result, all []reset, n int, g goodput, received int
 	r.Row(fmt.Sprint(n), fmt.Sprint(len(all)), fmt.Sprintf("%.2f", median), fmt.Sprintf("%.2f–%.2f", interval.Low, interval.High),
 		fmt.Sprintf("%.2f", figure.Percentile(took, 99)), fmt.Sprintf("%.2f", figure.Median(rtts)), fmt.Sprintf("%.2f", figure.Median(beyond)), fmt.Sprintf("%.2f", figure.Median(doubted)),
 		fmt.Sprintf("%.1f", figure.Median(rates)), fmt.Sprintf("%.0f", float64(received)/1e6))
+	r.Ours(fig71, "%d of %d replaced, after %.1f ms (median)", len(all), n, median)
 	r.Judge(len(all) == n, "each subflow is replaced", "%d of %d", len(all), n)
 	r.Judge(figure.Median(beyond) < figure.Milliseconds(refreshLimit), "from RST to the new subflow: median under 2 RTT + 5 ms", "%.2f ms, which is 2 RTT %+.2f ms", median, figure.Median(beyond))
 	r.Judge(hashErr == nil, "nothing lost, hash right", "%s", outcome(hashErr))

@@ -73,35 +73,39 @@ func subflowsOverTime(ctx context.Context, e *experiment.Env, r *experiment.Resu
 	if e.Quick {
 		length = time.Second
 	}
-	all := meshes()
+	all, right := meshes(), 0
 	for i, m := range all {
-		series, err := watchMesh(ctx, r, m, length)
+		series, ok, err := watchMesh(ctx, r, m, length)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		if ok {
+			right++
 		}
 		lines = append(lines, series)
 		r.Env.Step(i+1, len(all)+1, "%s", m.name)
 	}
 	r.Plot("", figure.Lines(figure.Axes{Title: "Subflows of a download", X: "time since its beginning in s", Y: "established subflows"}, lines...))
+	r.Ours(section73, "%d of %d set-ups of them have exactly the subflows that they should", right, len(all))
 	return shortOnes(ctx, r)
 }
 
 // mesh is one path manager.
-func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Duration) (series figure.Series, err error) {
+func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Duration) (series figure.Series, right bool, err error) {
 	series = figure.Series{Name: m.name, Steps: true}
 	s, err := newStage(ctx, r.Env, stageSpec{
 		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}},
 		client: m.client, aggregator: m.aggregator, converter: m.converter,
 	})
 	if err != nil {
-		return series, err
+		return series, false, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	want := m.want(s)
 	slices.Sort(want)
 	d, err := s.download(endless)
 	if err != nil {
-		return series, err
+		return series, false, err
 	}
 	start := time.Now()
 	complete := math.NaN()
@@ -110,7 +114,7 @@ func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Du
 	for end := start.Add(length); time.Now().Before(end); {
 		live, err := s.established(ctx)
 		if err != nil {
-			return series, err
+			return series, false, err
 		}
 		got = got[:0]
 		for _, f := range live {
@@ -130,17 +134,17 @@ func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Du
 		}
 		series.X, series.Y = append(series.X, now.Seconds()), append(series.Y, float64(len(got)))
 		if err := await.Pause(ctx, 10*time.Millisecond); err != nil {
-			return series, err
+			return series, false, err
 		}
 	}
 	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	hashErr := d.stop(stopCtx)
 	r.Record("series", map[string]any{"manager": m.name, "seconds": series.X, "subflows": series.Y, "at_end": got, "wanted": want})
-	right := slices.Equal(got, want) && len(others) == 0
+	right = slices.Equal(got, want) && len(others) == 0 && hashErr == nil
 	r.Row(m.name, fmt.Sprint(len(want)), fmt.Sprint(len(got)), fmt.Sprint(len(others)), fmt.Sprintf("%.0f", complete), outcome(hashErr))
-	r.Judge(right && hashErr == nil, m.name+": exactly the subflows expected", "%s", strings.Join(got, ", "))
-	return series, nil
+	r.Judge(right, m.name+": exactly the subflows expected", "%s", strings.Join(got, ", "))
+	return series, right, nil
 }
 
 // exchange is a short connection.

@@ -38,11 +38,11 @@ var Experiments = []experiment.Experiment{{
 		{Name: buffers, Unit: "MB", Better: experiment.Lower},
 		{Name: capacity.BaseMemory, Unit: "MB", Better: experiment.Lower},
 	},
-	Takes: 3 * time.Minute, Quick: 8 * time.Second,
+	Takes: 2 * time.Minute, Quick: 5 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 		s := full
 		if s.levels = levels(descriptors()); e.Quick {
-			s = short(1, 10, 100)
+			s = short(1, 100)
 		}
 		return s.run(ctx, e, r)
 	},

@@ -37,7 +37,7 @@ func TestLevels(t *testing.T) {
 // through and costs something.
 func TestQuick(t *testing.T) {
 	for id, x := range experimenttest.Quick(t, Experiments) {
-		for _, arm := range []string{"1", "10", "100"} {
+		for _, arm := range []string{"1", "100"} {
 			for _, metric := range []string{capacity.Throughput, capacity.NewConnections, capacity.BaseMemory} {
 				if v := x.Values(arm, metric); len(v) != 1 || v[0] <= 0 {
 					t.Errorf("%s: %s of %s connections is %v", id, metric, arm, v)

@@ -37,7 +37,8 @@ func Tandem(t testing.TB) string {
 }
 
 // Quick runs the short forms of experiments with the given ids and fails the
-// test if one fails, or leaves no table or an empty plot. It returns what they
+// test if one fails, or leaves no table, an empty plot or a published value
+// without one beside it. It returns what they
 // have found, for the test to look at what has to be so however slow the
 // machine is. The package's TestMain has to call [experiment.ChildMain] if they
 // start children.
@@ -68,6 +69,11 @@ func Quick(t testing.TB, all []experiment.Experiment, ids ...string) map[string]
 		found[x.ID] = x
 		if x.Failed() != "" || len(x.Tables) == 0 {
 			t.Errorf("%s: failed %q, %d tables", x.ID, x.Failed(), len(x.Tables))
+		}
+		for _, p := range x.Published {
+			if x.Ours[p.Source] == "" {
+				t.Errorf("%s has nothing beside what is published of %s", x.ID, p.Source)
+			}
 		}
 		for _, p := range x.Plots {
 			if info, err := os.Stat(filepath.Join(o.Dir, p.File)); err != nil || info.Size() == 0 {
