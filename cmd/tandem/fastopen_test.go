@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
-	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
@@ -55,14 +54,7 @@ func TestZeroRTT(t *testing.T) {
 	// Whatever takes a second round trip cannot happen now.
 	nft(t, h.Aggregator, "table inet once { chain in { type filter hook prerouting priority raw; tcp dport 8803 tcp flags & syn == 0 drop; }; }")
 	core := labtest.Capture(t, h.Aggregator, "core", "tcp dst port 80")
-	done := make(chan apps.CurlResult, 1)
-	go func() {
-		r, err := apps.Curl(t.Context(), h.Client, "--max-time", "20", h.web.URL(h.v4))
-		if err != nil {
-			t.Error(err)
-		}
-		done <- r
-	}()
+	done := h.download(t)
 	awaitSegment(t, core, "the request to the server", func(s pcap.Segment) bool {
 		return s.Dst == h.v4 && bytes.HasPrefix(s.Payload, []byte("GET /data"))
 	})

@@ -75,19 +75,25 @@ func TestHome(t *testing.T) {
 	}
 }
 
+// download begins to fetch the file.
+func (h *home) download(t *testing.T) <-chan apps.CurlResult {
+	done := make(chan apps.CurlResult, 1)
+	go func() {
+		r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	return done
+}
+
 // TestHomeLinkCut cuts a link in the middle of a download and later restores it.
 func TestHomeLinkCut(t *testing.T) {
 	h := newHome(t, equalHome, fileSize)
 	for _, access := range []lab.Access{h.LTE, h.DSL} {
 		before := counters(t, h.links()...)
-		done := make(chan apps.CurlResult, 1)
-		go func() {
-			r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- r
-		}()
+		done := h.download(t)
 		awaitBytes(t, h, before, fileSize/4)
 		if err := access.Down(); err != nil {
 			t.Fatal(err)

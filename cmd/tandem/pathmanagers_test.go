@@ -42,14 +42,7 @@ func TestPathManager(t *testing.T) {
 	socket := filepath.Join(dir, "s")
 	h.cpe = runTandem(t, h.CPE, "admin: {socket: "+socket+"}\n"+fullMesh)
 	before := counters(t, h.links()...)
-	done := make(chan apps.CurlResult, 1)
-	go func() {
-		r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
-		if err != nil {
-			t.Error(err)
-		}
-		done <- r
-	}()
+	done := h.download(t)
 	awaitBytes(t, h, before, fileSize/8)
 	checkPaths(t, socket)
 	for _, link := range []*lab.Link{h.LTE.Link, h.DSL.Link} {

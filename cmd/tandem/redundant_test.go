@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
-	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
@@ -44,14 +43,7 @@ func TestRedundantLinkCut(t *testing.T) {
 	h := redundantHome(t, link, link)
 	for _, access := range []lab.Access{h.DSL, h.LTE} {
 		before := counters(t, h.links()...)
-		done := make(chan apps.CurlResult, 1)
-		go func() {
-			r, err := apps.Curl(t.Context(), h.Client, "--max-time", "60", h.web.URL(h.v4))
-			if err != nil {
-				t.Error(err)
-			}
-			done <- r
-		}()
+		done := h.download(t)
 		awaitBytes(t, h, before, redundantSize/2)
 		if err := access.SetUp(false); err != nil {
 			t.Fatal(err)
