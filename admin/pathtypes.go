@@ -44,7 +44,7 @@ type Subflow struct {
 	// Network is the access network that it goes over; not there if these are not
 	// told apart.
 	Network string `json:"access_network,omitempty"`
-	// State is waiting, opening, established, closing or closed.
+	// State is waiting, opening, established, closing, closed or withheld.
 	State string `json:"state"`
 	// Since is when it came into this state; not there if nobody watched.
 	Since *time.Time `json:"since,omitempty"`

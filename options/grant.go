@@ -132,13 +132,19 @@ func (g *Grants) Refused() (refused, changed int) {
 type Reason struct {
 	Option Option
 	Err    error
+	// InForce says that it is in force nevertheless, and Err where it falls short.
+	InForce bool
 }
 
 // Apply notes what could not be applied.
 func (g *Grants) Apply(unsupported []Reason) {
 	for _, r := range unsupported {
 		for i := range g.List {
-			if one := &g.List[i]; one.Option == r.Option {
+			switch one := &g.List[i]; {
+			case one.Option != r.Option:
+			case r.InForce:
+				one.Detail = r.Err.Error()
+			default:
 				one.Granted, one.Why, one.Detail = one.Option.Default(), Unsupported, r.Err.Error()
 			}
 		}

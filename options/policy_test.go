@@ -5,6 +5,7 @@ package options
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -137,13 +138,17 @@ func TestGrant(t *testing.T) {
 func TestUnsupported(t *testing.T) {
 	p := Policy{Accept: []Source{FromSOCKS}}
 	g := p.Grant(netip.MustParseAddr("192.0.2.1"), &Layers{Client: []Request{ParseRequest("scheduler=redundant;user-timeout=1m")}})
-	g.Apply([]Reason{{Scheduler, errors.New("the peer is no Tandem")}})
+	g.Apply([]Reason{{Option: Scheduler, Err: errors.New("the peer is no Tandem")}})
 	want := "scheduler=default (asked redundant, unsupported, by socks: the peer is no Tandem); user-timeout=1m (as asked, by socks)"
 	if g.String() != want {
 		t.Errorf("got  %s\nwant %s", g.String(), want)
 	}
 	if g.ToClient().String() != "user-timeout=1m" {
 		t.Errorf("answer %q", g.ToClient())
+	}
+	g.Apply([]Reason{{Option: UserTimeout, Err: errors.New("on one path only"), InForce: true}})
+	if want = strings.Replace(want, "(as asked, by socks)", "(as asked, by socks: on one path only)", 1); g.String() != want {
+		t.Errorf("got  %s\nwant %s", g.String(), want)
 	}
 	if refused, changed := g.Refused(); refused != 1 || changed != 0 {
 		t.Errorf("%d refused, %d changed", refused, changed)

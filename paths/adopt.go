@@ -142,6 +142,7 @@ func (e *Engine) service(c *conn, now time.Time) {
 	}
 	e.serviceSubflows(c, now)
 	e.vanished(c, now)
+	e.serviceDrained(c, now)
 	if e.takeWakes(c, now) {
 		e.due(c, now)
 	}

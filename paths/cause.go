@@ -39,12 +39,13 @@ const (
 	Replaced  // by a younger one on the same path
 	TooMany   // beyond the limits of the policy
 	Forbidden // the policy takes no joins from there
+	Drained   // its path is not to be used: see Engine.Drain
 
 	causes
 )
 
 var causeNames = [causes]string{"none", "first", "peer", "policy", "found", "FIN", "reset received", "reset sent",
-	"timeout", "refused", "no answer", "vanished", "path lost", "replaced", "too many", "forbidden"}
+	"timeout", "refused", "no answer", "vanished", "path lost", "replaced", "too many", "forbidden", "drained"}
 
 // String is for logs, and for labels of metrics.
 func (c Cause) String() string {

@@ -37,6 +37,10 @@ type conn struct {
 	ids     map[netip.AddrPort]uint8 // local addresses that the kernel knows, or is told; port 0 is any
 	told    map[netip.AddrPort]bool  // announced addresses
 
+	others  []Path    // than the first, in the order of their numbers
+	drains  []int     // numbers of paths that are to be given up
+	drainAt time.Time // when to look at them; zero is never
+
 	lost     time.Time // when it lost its last subflow; zero while it has some
 	lostBy   Cause     // how that ended
 	expired  bool
@@ -212,6 +216,9 @@ func (c *conn) deadline() time.Time {
 	}
 	for _, t := range c.wakes {
 		earlier(t)
+	}
+	if !c.drainAt.IsZero() {
+		earlier(c.drainAt)
 	}
 	if !c.lost.IsZero() && !c.expired {
 		earlier(c.lost.Add(c.policy.Keep))

@@ -33,9 +33,10 @@ const (
 	Established              // carries data
 	Closing                  // the kernel was told to close it
 	Closed
+	Withheld // was closed because its path is drained, and has no successor: see Engine.Drain
 )
 
-var stateNames = [...]string{"waiting", "opening", "established", "closing", "closed"}
+var stateNames = [...]string{"waiting", "opening", "established", "closing", "closed", "withheld"}
 
 // String is for logs.
 func (s State) String() string { return stateNames[min(int(s), len(stateNames)-1)] }
@@ -91,6 +92,9 @@ type Subflow struct {
 	routed  bool      // there was a route for it
 	heals   loss      // what it restores
 	heir    bool      // it is Lost, and another one was asked for in its place
+	number  int       // of its path, from 1; 0 is none
+
+	draining draining
 }
 
 // local is where an established subflow is.
@@ -111,8 +115,8 @@ type Connection struct {
 	Begun     time.Time // when the connection came into being
 	First     Path      // of its first subflow
 
-	// Subflows are those that exist, or are waited for: not closed ones, nor
-	// those being closed. The order is that in which they were asked for.
+	// Subflows are those that exist, or are waited for, or whose place is kept
+	// empty: not closed ones, nor those being closed. The order is that in which they were asked for.
 	Subflows []Subflow
 	// Extra is how many subflows beyond the first one were ever established.
 	Extra int
@@ -170,7 +174,7 @@ func (c *Connection) Home() (Path, bool) {
 		return c.First, true
 	}
 	for i := range c.Subflows {
-		if p := c.Subflows[i].Path; c.Has(p) {
+		if p := c.Subflows[i].Path; c.Has(p) && c.Subflows[i].State != Withheld {
 			return p, true
 		}
 	}

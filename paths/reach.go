@@ -75,6 +75,9 @@ func (e *Engine) findLost(c *conn) bool {
 	some := false
 	for i := range c.Subflows {
 		s := &c.Subflows[i]
+		if s.State == Withheld {
+			continue
+		}
 		a, ok := e.net.find(s.Local)
 		reaches := ok && e.net.reaches(a, s.Remote.Addr())
 		s.routed = s.routed || reaches
@@ -90,6 +93,9 @@ func (e *Engine) pathsChanged(c *conn, now time.Time) {
 	changed := e.findPaths(c)
 	if c.adopted && c.known() {
 		c.count(now, PathLost)
+	}
+	if changed && len(c.drains) > 0 {
+		c.drainAt = now
 	}
 	if changed && c.started {
 		e.tell(c, now, Manager.PathsChanged)

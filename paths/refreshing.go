@@ -68,7 +68,7 @@ func (m Refreshing) renew(c *Connection) []Action {
 		switch {
 		case m.aged(c, s):
 			missing[s.Path]++
-		case s.State != Established:
+		case s.State != Established && s.State != Withheld:
 			missing[s.Path]--
 		}
 	}

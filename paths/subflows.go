@@ -24,6 +24,7 @@ func (e *Engine) begun(s *seen, now time.Time) {
 		}
 		f := c.add(Subflow{State: Established, Since: now, Opened: FirstSubflow, Passive: s.passive, Backup: s.backup})
 		s.on(f)
+		c.number(f)
 		e.opened(c, *f, now)
 		e.findPaths(c)
 	}
@@ -69,6 +70,7 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	f := &c.Subflows[i]
 	s.on(f)
 	f.State, f.Since, f.overdue, f.missed = Established, now, false, time.Time{}
+	c.number(f)
 	f.Backup = f.Backup || s.backup && f.resting == 0
 	c.Extra++
 	e.opened(c, *f, now)
@@ -212,5 +214,8 @@ func (e *Engine) lose(c *conn, i int, cause Cause, errno unix.Errno, now time.Ti
 	e.counters.Closed[cause]++
 	e.notify(Notice{Time: now, Kind: NoticeClosed, Token: c.Token, Subflow: s})
 	c.count(now, cause)
+	if len(c.drains) > 0 {
+		c.drainAt = now // a drained one may be needed
+	}
 	e.tellClosed(c, s, now)
 }

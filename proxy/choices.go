@@ -47,6 +47,7 @@ type choices struct {
 	timeouts relay.Timeouts  // in force if an inactivity-timeout is
 	control  [2]string       // congestion control of a leg before a socket option chose another
 	applied  bool            // the Tuner was given a set
+	gaveUp   [2]bool         // paths of a leg
 	pending  int             // sets that the Tuner has not answered for
 	decision int             // number of the last one
 	waiting  []func()        // called when nothing is pending
@@ -121,6 +122,7 @@ func (s *Server) unsupported(set options.Set) (list []options.Reason) {
 
 // tune puts what is granted into force on a leg.
 func (s *session) tune(end int, status mptcp.Status) {
+	s.giveUp(end, status)
 	c := s.choices
 	if c == nil {
 		return

@@ -99,6 +99,7 @@ func (s *session) askedHop(c Conversation) {
 		return
 	}
 	s.chosen().hop = choice
+	s.giveUp(relay.Server, s.serverMPTCP)
 	if t := s.worker.server.opts.Tuner; choice.By == options.FromTCPOption && t != nil && s.serverMPTCP.MPTCP {
 		s.worker.tokens[s.serverMPTCP.Token] = s
 		t.Ask(s.serverMPTCP.Token, choice.Asked)

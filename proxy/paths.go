@@ -20,6 +20,10 @@ type Paths interface {
 	// Forget says that a connection is gone. It may be one that was never
 	// adopted.
 	Forget(token uint32)
+	// Drain gives paths of a connection up, by number, instead of those that it
+	// was told before. done is called once, from any goroutine, with why their
+	// subflows stay open if they do.
+	Drain(token uint32, numbers []int, done func(error))
 }
 
 // adopt hands one of the session's connections over, if it is MPTCP and

@@ -108,7 +108,7 @@ func TestCardinality(t *testing.T) {
 	for r := range mptcp.NumReasons {
 		fallbacks[mptcp.FallbackReason(r).String()] = 1e6
 	}
-	for c := paths.NoCause; c <= paths.Forbidden; c++ {
+	for c := paths.NoCause; c <= paths.Drained; c++ {
 		causes[c] = 1e6
 	}
 	s.Paths.Opened, s.Paths.Closed, s.Paths.Failed, s.Paths.Healed = causes, causes, causes, causes

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths"
 )
 
 // errOtherBytes is what no option may ever cause.
@@ -52,6 +53,9 @@ func (s *stage) connect(ctx context.Context) (*connection, error) {
 	if err != nil {
 		c.close()
 		return nil, err
+	}
+	if s.manager != nil {
+		s.manager.Adopt(c.clientToken, paths.Policy{Manager: paths.FullMesh{}}, true)
 	}
 	return c, nil
 }

@@ -8,19 +8,23 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/vishvananda/netns"
+
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
-	"github.com/tandem-gateway/tandem/mptcp/pm"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/paths"
 )
 
 // closed is what became of a path that was asked to be closed.
 type closed struct {
 	// Silent is from the request until the last byte on the path, Closed until
-	// its subflow was gone.
+	// its subflow was gone, Again from when the request was taken back until the
+	// path brought bytes.
 	Silent float64 `json:"silent_ms"`
 	Closed float64 `json:"closed_ms"`
+	Again  float64 `json:"again_ms"`
 	// After is the goodput on the other path alone, once it was.
 	After float64 `json:"after_mbit_per_second"`
 	// Right tells that no byte was lost or doubled.
@@ -30,41 +34,20 @@ type closed struct {
 	asked  time.Duration
 }
 
-// closePath asks for a rate of 0 on the second path. The server drains it, and
-// the client takes its address back when there is nothing more to come.
+// closePath asks for a rate of 0 on the second path, and takes that back. The
+// server drains it, and the client's path manager closes and opens the subflow.
 func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z closed, err error) {
+	release, err := s.manage()
+	if err != nil {
+		return z, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	d, err := s.bulk(ctx)
 	if err != nil {
 		return z, err
 	}
 	m := d.watch()
-	err = await.Pause(ctx, warm)
-	z.asked = m.now()
-	if err == nil {
-		err = s.ask(d.connection, options.SubflowRateLimit, "2:0")
-	}
-	if err == nil {
-		_, err = s.answerTo(ctx, d.connection, options.SubflowRateLimit)
-	}
-	if err == nil {
-		err = await.Until(ctx, patience, time.Millisecond, "an empty second path", func() (bool, error) {
-			state, err := s.steering.State(d.serverToken)
-			return state[1].Limit == 0 && state[1].Queued == 0, err
-		})
-	}
-	if err == nil {
-		err = s.withdraw()
-	}
-	if err == nil {
-		err = await.Until(ctx, patience, time.Millisecond, "the end of the second subflow", func() (bool, error) {
-			list, err := subflows(d.server)
-			return len(list) == 1, err
-		})
-	}
-	over := m.now()
-	if err == nil {
-		err = await.Pause(ctx, hold)
-	}
+	over, err := s.closeAndOpen(ctx, d, m, &z, warm, hold)
 	t, meterErr := m.stop()
 	endErr := d.end()
 	z.Right = endErr == nil
@@ -75,10 +58,15 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 		return z, err
 	}
 	z.series = t
-	z.Closed = figure.Milliseconds(over - z.asked)
-	final := t[len(t)-1].paths[1]
+	// The last sample before the path came back.
+	var rest []sample
 	for _, x := range t {
-		if x.paths[1] == final {
+		if x.at <= over+hold {
+			rest = append(rest, x)
+		}
+	}
+	for _, x := range rest {
+		if x.paths[1] == rest[len(rest)-1].paths[1] {
 			z.Silent = figure.Milliseconds(x.at - z.asked)
 			break
 		}
@@ -87,26 +75,59 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 	return z, nil
 }
 
-// withdraw takes the endpoint of the second link back, which closes its
-// subflows.
-func (s *stage) withdraw() error {
-	return s.Client.Do(func() error {
-		c, err := pm.Dial(pm.Options{})
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		list, err := c.Endpoints()
-		if err != nil {
-			return err
-		}
-		for _, e := range list {
-			if e.Addr == s.Cell.Addr.V4 {
-				return c.DeleteEndpoint(e.ID, e.Addr)
-			}
-		}
-		return errors.New("the second link has no endpoint")
+// closeAndOpen returns when the subflow was gone.
+func (s *stage) closeAndOpen(ctx context.Context, d *download, m *meter, z *closed, warm, hold time.Duration) (over time.Duration, err error) {
+	if err := await.Pause(ctx, warm); err != nil {
+		return 0, err
+	}
+	z.asked = m.now()
+	if err := s.ask(d.connection, options.SubflowRateLimit, "2:0"); err != nil {
+		return 0, err
+	}
+	s.manager.Drain(d.clientToken, []int{2}, nil)
+	one := func() (bool, error) {
+		list, err := subflows(d.server)
+		return len(list) == 1, err
+	}
+	if err := await.Until(ctx, patience, time.Millisecond, "the end of the second subflow", one); err != nil {
+		return 0, err
+	}
+	over = m.now()
+	z.Closed = figure.Milliseconds(over - z.asked)
+	if err := await.Pause(ctx, hold); err != nil {
+		return 0, err
+	}
+	if only, err := one(); err != nil || !only {
+		return 0, errors.Join(err, errors.New("the path came back unasked"))
+	}
+	back := m.now()
+	if err := s.ask(d.connection, options.SubflowRateLimit, "2:default"); err != nil {
+		return 0, err
+	}
+	s.manager.Drain(d.clientToken, nil, nil)
+	err = await.Until(ctx, patience, time.Millisecond, "bytes on the second path again", func() (bool, error) {
+		list, err := subflows(d.server)
+		return len(list) == 2 && list[1].TCP.BytesAcked > 100_000, err
 	})
+	z.Again = figure.Milliseconds(m.now() - back)
+	return over, err
+}
+
+// manage leaves the subflows of the client's connections to the product's path
+// manager, until release is called.
+func (s *stage) manage() (release func() error, err error) {
+	ns := netns.None()
+	err = s.Client.Do(func() (err error) {
+		if ns, err = netns.Get(); err == nil {
+			s.manager, err = paths.New(paths.Options{NetNS: int(ns)})
+		}
+		return err
+	})
+	return func() error {
+		err := s.manager.Close()
+		s.manager = nil
+		return errors.Join(err, ns.Close())
+	}, err
 }
 
 func tellCaps(r *experiment.Result, all []capped, z closed, alone baseline) {
@@ -140,7 +161,7 @@ func tellCaps(r *experiment.Result, all []capped, z closed, alone baseline) {
 		plotCap(r, c, alone)
 	}
 	r.Judge(worstHeld <= within, "every cap is held within 5 %", "the worst is %.1f %% off", 100*worstHeld)
-	r.Judge(z.Right, "a cap of 0 loses and doubles nothing", "last byte on the path after %.0f ms, subflow closed after %.0f ms, %s", z.Silent, z.Closed, right(z.Right))
+	r.Judge(z.Right, "a cap of 0 loses and doubles nothing", "last byte on the path after %.0f ms, subflow closed after %.0f ms; taken back, the path brought bytes after %.0f ms; %s", z.Silent, z.Closed, z.Again, right(z.Right))
 	r.Plot("held", figure.Lines(figure.Axes{Title: "Rate of the second path by the cap that was asked for", X: "cap, Mbit/s", Y: "Mbit/s"},
 		figure.Series{Name: "asked", X: at, Y: asked}, figure.Series{Name: "measured", X: at, Y: held}))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/options/tuning"
+	"github.com/tandem-gateway/tandem/paths"
 )
 
 // patience with what ought to happen soon.
@@ -29,6 +30,7 @@ type stage struct {
 	programs   *bpf.Programs
 	steering   *bpf.Steering
 	congestion string
+	manager    *paths.Engine // of the client; nil is the kernel's
 	ln         *net.TCPListener
 	serving    sync.WaitGroup
 

@@ -64,10 +64,11 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	}
 	g.observers.log = connectionLog{g.log}
 	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
-	if g.programs, g.noEBPF = bpf.Open(wantedPrograms(c, left.succeeds())); g.noEBPF == nil {
+	wanted := wantedPrograms(c, left.succeeds())
+	if g.programs, g.noEBPF = bpf.Open(wanted); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
 	}
-	g.tuner = newTuner(g.programs, g.noEBPF, g.log)
+	g.tuner = newTuner(g.programs, wanted, g.noEBPF, g.log)
 	options.Tuner = g.tuner
 	// The programs came first: their cgroup may take root to make.
 	if g.confined, err = confine(c, file, g.command, left, g.log); err != nil {
@@ -228,6 +229,7 @@ func (g *gateway) reloadNow() (*config.Config, error) {
 	if !reflect.DeepEqual(c.Rights, before) {
 		g.log.Warn("rights change when tandem is started again")
 	}
+	g.tuner.reloaded(c)
 	g.logs.apply(c.Log)
 	g.admin.apply(c.Admin, g.log)
 	g.observers.apply(c, g.log)

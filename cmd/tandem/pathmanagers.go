@@ -51,6 +51,15 @@ func (p *pathManagers) Forget(token uint32) {
 	}
 }
 
+// Drain implements proxy.Paths.
+func (p *pathManagers) Drain(token uint32, numbers []int, done func(error)) {
+	if e := p.engine.Load(); e != nil {
+		e.Drain(token, numbers, done)
+		return
+	}
+	done(paths.ErrKernels)
+}
+
 // managed reports whether a configuration leaves any subflows to Tandem, and
 // for how long connections may be without at most.
 func managed(c *config.Config) (any bool, keep time.Duration) {

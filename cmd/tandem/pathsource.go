@@ -80,7 +80,7 @@ func describeSubflow(s *paths.Subflow, device string) admin.Subflow {
 		State: s.State.String(), Since: &s.Since, Backup: s.Backup, Passive: s.Passive,
 		Opened: s.Opened.String(), RTT: s.RTT.Seconds(), Sent: s.Sent, Received: s.Received,
 	}
-	if s.State == paths.Closed || s.State == paths.Closing {
+	if s.State == paths.Closed || s.State == paths.Closing || s.State == paths.Withheld {
 		d.Closed = s.Closed.String()
 	}
 	if s.Error != 0 {

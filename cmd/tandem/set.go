@@ -212,6 +212,8 @@ func optionsText(c *admin.Connection) string {
 				text += fmt.Sprintf(" (asked %s: %s)", o.Asked, o.Why)
 			} else if o.Why == options.Unsupported.String() {
 				text += " (" + o.Why + ")"
+			} else if o.Detail != "" && (o.Why == options.AsAsked.String() || o.Why == options.ByDefault.String()) {
+				text += " (" + o.Detail + ")" // in force, not quite
 			}
 			list = append(list, text)
 		}

@@ -22,6 +22,7 @@ import (
 type tuner struct {
 	steering *bpf.Steering // nil: missing says why
 	missing  error
+	wanted   bpf.Options // at the start
 	server   *proxy.Server
 	log      *slog.Logger
 
@@ -54,9 +55,9 @@ func wantedPrograms(c *config.Config, inherited bool) bpf.Options {
 	return bpf.Options{Events: managesPaths(c), Steering: steering, Requests: requests, Inherited: inherited}
 }
 
-// newTuner takes the programs there are; nil for none.
-func newTuner(programs *bpf.Programs, noEBPF error, log *slog.Logger) *tuner {
-	t := &tuner{missing: noEBPF, log: log, more: make(chan struct{}, 1), ended: make(chan struct{})}
+// newTuner takes the programs there are of those that are wanted; nil for none.
+func newTuner(programs *bpf.Programs, wanted bpf.Options, noEBPF error, log *slog.Logger) *tuner {
+	t := &tuner{missing: noEBPF, wanted: wanted, log: log, more: make(chan struct{}, 1), ended: make(chan struct{})}
 	if programs != nil {
 		if t.steering = programs.Steering(); t.steering == nil {
 			if t.missing = programs.Missing(); t.missing == nil {
@@ -65,6 +66,18 @@ func newTuner(programs *bpf.Programs, noEBPF error, log *slog.Logger) *tuner {
 		}
 	}
 	return t
+}
+
+// reloaded says what a new configuration wants of the programs that they cannot
+// do, because they are loaded at the start.
+func (t *tuner) reloaded(c *config.Config) {
+	steering, requests := c.UsesOptions()
+	switch {
+	case steering && !t.wanted.Steering:
+		t.log.Warn("options of connections that eBPF programs put into force take effect when tandem is started again: the programs are loaded at the start only")
+	case requests && !t.wanted.Requests:
+		t.log.Warn("options asked for in TCP options are heard when tandem is started again: the eBPF programs that read them are loaded at the start only")
+	}
 }
 
 // start begins to work for a server.
