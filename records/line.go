@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -164,10 +165,18 @@ func appendAddrPort(b []byte, a netip.AddrPort) []byte {
 	return append(a.AppendTo(append(b, '"')), '"')
 }
 
+// plain are the bytes that encoding/json leaves as they are, wherever they stand.
+var plain = func() (p [256]bool) {
+	for c := byte(' '); c < 0x7f; c++ {
+		p[c] = !strings.ContainsRune("\"\\<>&", rune(c))
+	}
+	return p
+}()
+
 // appendString appends a string as encoding/json has it.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !plain[s[i]] {
 			quoted, _ := json.Marshal(s) // never fails
 			return append(b, quoted...)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ import (
 // metrics are what is read from the counters of a gateway, by whoever asks.
 type metrics struct {
 	read     func() *Sample
+	sample   atomic.Pointer[Sample] // of the collection under way, for dials
 	provider *sdk.MeterProvider
 	handler  http.Handler // nil: nobody may ask
 }
@@ -31,7 +33,7 @@ type metrics struct {
 func newMetrics(o *Options) (*metrics, error) {
 	m := &metrics{read: o.Read}
 	options := []sdk.Option{sdk.WithResource(o.resource())}
-	producer := dials{o.Read, o.Started}
+	producer := dials{m, o.Started}
 	if len(o.Prometheus) > 0 {
 		registry := prometheus.NewRegistry()
 		reader, err := bridge.New(bridge.WithRegisterer(registry), bridge.WithProducer(producer), bridge.WithoutScopeInfo())
@@ -76,6 +78,7 @@ func (m *metrics) register() error {
 	}
 	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		s := m.read()
+		m.sample.Store(s)
 		for _, p := range puts {
 			p(o, s)
 		}
@@ -109,15 +112,20 @@ func (in *instrument) create(meter metric.Meter) (metric.Observable, func(metric
 // no asynchronous histogram, and a synchronous one would take a lock that all
 // event loops share.
 type dials struct {
-	read  func() *Sample
-	since time.Time
+	metrics *metrics
+	since   time.Time
 }
 
-// Produce implements sdk/metric.Producer.
+// Produce implements sdk/metric.Producer. A collection calls it after the
+// instruments have read their sample, which is good enough.
 func (d dials) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	h := metricdata.Histogram[float64]{Temporality: metricdata.CumulativeTemporality}
 	now := time.Now()
-	for name, hop := range d.read().Proxy.Hops {
+	s := d.metrics.sample.Swap(nil)
+	if s == nil { // another collection took it
+		s = d.metrics.read()
+	}
+	for name, hop := range s.Proxy.Hops {
 		p := metricdata.HistogramDataPoint[float64]{
 			Attributes: attribute.NewSet(AttrUpstream.String(name)),
 			StartTime:  d.since, Time: now,
