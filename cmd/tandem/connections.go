@@ -20,13 +20,15 @@ func connectionsCommand() *cobra.Command {
 	var filter admin.Filter
 	var client, token, order string
 	var asJSON *bool
+	var subflows bool
 	c := operator(&cobra.Command{
 		Use:   "connections",
 		Short: "List the connections of the running tandem",
 		Long: `Lists the connections that have not ended, with both legs: whether each uses
 MPTCP, and if not, why; bytes delivered to the server (up) and to the client
 (down) so far; for how long no byte has come or gone; and the options in force
-that somebody has chosen. "tandem set TOKEN" says more of those.`,
+that somebody has chosen. "tandem set TOKEN" says more of those. With --subflows,
+also the subflows of both legs: path, round-trip time and bytes of each.`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		less, ok := orders[order]
@@ -55,6 +57,16 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 		if *asJSON {
 			show = printLines[admin.Connection]
 		}
+		if subflows {
+			list, err := c.Paths(cmd.Context())
+			if err != nil {
+				return err
+			}
+			index := subflowIndexOf(list.Connections)
+			if show = index.printTables; *asJSON {
+				show = index.printLines
+			}
+		}
 		return printList(cmd, show, less, limit, func(visit func(*admin.Connection) error) (bool, error) {
 			return c.Connections(cmd.Context(), filter, visit)
 		})
@@ -66,6 +78,7 @@ that somebody has chosen. "tandem set TOKEN" says more of those.`,
 	f.StringVar(&token, "token", "", "only the one with this MPTCP `token` (hexadecimal) on a leg")
 	f.IntVar(&filter.Limit, "limit", 0, "at most so many, the largest with --sort; 0 is all")
 	f.StringVar(&order, "sort", orderNames[0], "`order`: "+strings.Join(orderNames, ", ")+"; the largest last")
+	f.BoolVar(&subflows, "subflows", false, "also list the subflows of both legs")
 	asJSON = f.Bool("json", false, "print one JSON object per line and connection, as the interface has it")
 	return c
 }

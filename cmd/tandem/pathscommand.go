@@ -76,12 +76,8 @@ func printPaths(w io.Writer, connections []admin.Paths, now time.Time) error {
 }
 
 func printSubflow(w io.Writer, s *admin.Subflow, now time.Time) {
-	state := s.State
-	if s.Backup {
-		state += ", backup"
-	}
 	fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-		s.Local, s.Remote, cmp.Or(s.Interface, "-"), state, sinceText(s.Since, now),
+		s.Local, s.Remote, cmp.Or(s.Interface, "-"), subflowState(s), sinceText(s.Since, now),
 		time.Duration(s.RTT*float64(time.Second)).Round(10*time.Microsecond), bytesText(s.Sent), bytesText(s.Received), why(s))
 }
 
