@@ -6,7 +6,7 @@ import "github.com/tandem-gateway/tandem/bench/experiment"
 
 // Experiments of this package, in the order in which they run.
 var Experiments = []experiment.Experiment{
-	rateLimit, delayThreshold, congestionControl, initialWindow, overhead, atScale,
+	rateLimit, delayThreshold, congestionControl, initialWindow, userTimeout, overhead, atScale,
 	weightedSplit, overflowing, schedulersThin, schedulersBulk, autoGrid,
 }
 

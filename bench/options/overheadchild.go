@@ -132,6 +132,13 @@ func (b *bench) transfer(ctx context.Context, d time.Duration) (t transfer, err 
 	start, before := time.Now(), cpuTime()
 	t.Bytes, err = until(start.Add(d))
 	t.Elapsed, t.CPU = time.Since(start), cpuTime()-before
+	if err != nil {
+		return t, err
+	}
+	list, err := subflows(server)
+	if err == nil && len(list) > 0 {
+		t.RTT = list[0].TCP.RTT
+	}
 	return t, err
 }
 

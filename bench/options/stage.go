@@ -111,6 +111,10 @@ func (s *stage) close() error {
 func (s *stage) serve() {
 	var a bpf.Asked
 	for s.steering.Read(&a) == nil {
+		if a.UserTimeout > 0 {
+			s.note(s.follow(&a))
+			continue
+		}
 		option := options.Option(a.Type)
 		if a.Answer {
 			s.mu.Lock()
@@ -119,12 +123,26 @@ func (s *stage) serve() {
 			continue
 		}
 		value := options.Value(a.Value[0])<<16 | options.Value(a.Value[1])<<8 | options.Value(a.Value[2])
-		if err := s.grant(&a, option, value); err != nil {
-			s.mu.Lock()
-			s.err = errors.Join(s.err, err)
-			s.mu.Unlock()
-		}
+		s.note(s.grant(&a, option, value))
 	}
+}
+
+// note keeps what went wrong.
+func (s *stage) note(err error) {
+	if err != nil {
+		s.mu.Lock()
+		s.err = errors.Join(s.err, err)
+		s.mu.Unlock()
+	}
+}
+
+// follow has a client do as the server announces.
+func (s *stage) follow(a *bpf.Asked) error {
+	err := s.Client.Do(func() error { return s.steering.Set(a.Token, bpf.Policy{UserTimeout: a.UserTimeout}) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.granted[request{a.Token, options.UserTimeout}] = time.Now()
+	return err
 }
 
 // grant puts an option into force and answers. A request that is repeated because
@@ -146,6 +164,11 @@ func (s *stage) grant(a *bpf.Asked, option options.Option, value options.Value) 
 			s.mu.Lock()
 			s.granted[request{a.Token, option}] = time.Now()
 			s.mu.Unlock()
+			if option == options.UserTimeout {
+				if err := s.steering.AdvertiseUserTimeout(a.Token, value.UserTimeout()); err != nil {
+					return err
+				}
+			}
 		}
 		return s.steering.Answer(a.Token, a.Subflow, a.Record)
 	})
