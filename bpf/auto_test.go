@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // auto is a connection with that scheduler over emulated links.
@@ -80,4 +81,51 @@ func TestAutoDies(t *testing.T) {
 	}
 	c.awaitSent(t, c.ends, 0, 500_000)
 	stop()
+}
+
+// TestAutoInstead begins on a path that is too slow for bulk, and is to leave it.
+func TestAutoInstead(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 400e3, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond})
+	stop := c.bulk(t)
+	labtest.Await(t, 6*patience, "bulk on the other path alone", func() bool {
+		state := c.state(t, c.ends)
+		return state[0].Limit == 0 && state[1].Sent > 1e6
+	})
+	stop()
+}
+
+// TestAutoTellsRoutesApart: what is learnt of one path is not taken for the other,
+// though their addresses differ in one bit only.
+func TestAutoTellsRoutesApart(t *testing.T) {
+	c := auto(t, lab.LinkSpec{}, lab.LinkSpec{})
+	var raw schedulerConnection
+	if err := c.s.common.Maps[schedulerMapConnections].Lookup(&c.clientToken, &raw); err != nil {
+		t.Fatal(err)
+	}
+	if raw.Paths[0].Route == raw.Paths[1].Route {
+		t.Errorf("%v and %v share a place", c.WiFi.Addr.V4, c.Cell.Addr.V4)
+	}
+}
+
+// TestAutoFromStart has a slow path carry nothing of what a connection sends once
+// it is under the policy, in whatever order the kernel lists its subflows.
+func TestAutoFromStart(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 2e6, Delay: 30 * time.Millisecond})
+	for range 6 {
+		e := connectIn(t, c.Client, c.Aggregator, c.AggregatorAddr.V4)
+		e.move(t, e.client, e.server, 1)
+		e.move(t, e.server, e.client, 1)
+		labtest.Await(t, patience, "both subflows", func() bool {
+			var list []mptcp.Subflow
+			raw, err := e.client.SyscallConn()
+			if err == nil {
+				raw.Control(func(fd uintptr) { list, err = mptcp.Subflows(int(fd)) })
+			}
+			return err == nil && len(list) == 2 && list[1].TCP.State == mptcp.StateEstablished
+		})
+		c.set(t, e, Policy{Scheduler: Auto})
+		if limit := c.state(t, e)[1].Limit; limit != 0 {
+			t.Errorf("the second path has a limit of %d bit/s, want 0", limit)
+		}
+	}
 }

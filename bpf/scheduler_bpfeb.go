@@ -30,6 +30,7 @@ type schedulerConnection struct {
 		Base        uint64
 		Rate        uint64
 		RateAt      uint64
+		LikelyRate  uint64
 		WindowAt    uint64
 		WindowAcked uint64
 		AckedAt     uint64
@@ -50,6 +51,7 @@ type schedulerConnection struct {
 		Route      uint32
 		NotSent    uint32
 		CalmUs     [2]uint32
+		Calms      uint32
 		SrttUs     uint32
 		MinRttUs   uint32
 		Limit      uint32
@@ -57,6 +59,7 @@ type schedulerConnection struct {
 		Lost       uint8
 		Padding    [3]uint8
 		Refused    schedulerSubflowOption
+		PaddingToo uint32
 	}
 	ChosenAt        uint64
 	EpochAt         uint64
@@ -64,6 +67,7 @@ type schedulerConnection struct {
 	Window          uint64
 	Delivered       uint64
 	DeliveredBefore uint64
+	Peak            uint64
 	Before          uint64
 	BulkAt          uint64
 	ChangedAt       uint64
@@ -71,6 +75,7 @@ type schedulerConnection struct {
 	TrialAcked      uint64
 	Open            uint32
 	Trial           uint32
+	Alone           uint32
 	Bad             uint32
 	LeftUs          uint32
 	Backlog         uint32
@@ -79,6 +84,7 @@ type schedulerConnection struct {
 	Waking          uint32
 	Chosen          uint32
 	Slow            uint32
+	Padding         uint32
 }
 
 type schedulerFamily uint32
@@ -192,6 +198,7 @@ const (
 	schedulerVarHonour                  = "honour"
 	schedulerVarIgnored                 = "ignored"
 	schedulerVarNames                   = "names"
+	schedulerVarTakenUp                 = "taken_up"
 )
 
 // loadScheduler returns the embedded CollectionSpec for scheduler.
@@ -292,6 +299,7 @@ type schedulerVariableSpecs struct {
 	Honour   *ebpf.VariableSpec `ebpf:"honour"`
 	Ignored  *ebpf.VariableSpec `ebpf:"ignored"`
 	Names    *ebpf.VariableSpec `ebpf:"names"`
+	TakenUp  *ebpf.VariableSpec `ebpf:"taken_up"`
 }
 
 // schedulerObjects contains all objects after they have been loaded into the kernel.
@@ -357,6 +365,7 @@ type schedulerVariables struct {
 	Honour   *ebpf.Variable `ebpf:"honour"`
 	Ignored  *ebpf.Variable `ebpf:"ignored"`
 	Names    *ebpf.Variable `ebpf:"names"`
+	TakenUp  *ebpf.Variable `ebpf:"taken_up"`
 }
 
 // schedulerPrograms contains all programs after they have been loaded into the kernel.

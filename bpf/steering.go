@@ -255,8 +255,29 @@ func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
 
 // walk has all subflows of the thread's namespace do what the policies say, and
 // calls f for each that has one, with the token of its connection and the
-// callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG).
+// callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG). It does so once more where
+// the programs have met subflows that they did not know beside others: what such
+// a one is to do depends on all of them.
 func (s *Steering) walk(f func(token, hooks uint32)) error {
+	before, err := s.takenUp()
+	if err == nil {
+		err = s.walkOnce(f)
+	}
+	after, readErr := s.takenUp()
+	if err = errors.Join(err, readErr); err != nil || after == before {
+		return err
+	}
+	return s.walkOnce(func(uint32, uint32) {})
+}
+
+func (s *Steering) takenUp() (n uint32, err error) {
+	if err = s.common.Variables[schedulerVarTakenUp].Get(&n); err != nil {
+		err = fmt.Errorf("subflows taken up: %w", err)
+	}
+	return n, err
+}
+
+func (s *Steering) walkOnce(f func(token, hooks uint32)) error {
 	walk, err := s.kick.Open()
 	if err != nil {
 		return err

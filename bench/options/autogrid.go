@@ -22,9 +22,10 @@ var autoGrid = experiment.Experiment{
 	Question: "Are two paths ever worse than the better one of them alone?",
 	Setup: "Download, bulk for 6 s and then messages of 200 bytes every 20 ms for 3 s, over a path of 20 Mbit/s and 10 ms one way and a second one, " +
 		"whose rate is that of the first divided by 1, 4, 10 or 50, whose delay is that of the first times 1, 5 or 20, and which loses nothing or 1 %, " +
-		"or has a buffer of 2 s; the kernel's congestion control (bbr where it is the default). Alone is an MPTCP connection that keeps to the first path. " +
+		"or has a buffer of 2 s; the kernel's congestion control (bbr where it is the default), in a few cells reno or cubic; in two cells connections " +
+		"begin on the worse path. Alone is an MPTCP connection that keeps to the better path. " +
 		"Auto first is the first connection over these paths, auto later knows what that one has found out.",
-	Takes: 24 * time.Minute, Quick: 5 * time.Second,
+	Takes: 29 * time.Minute, Quick: 5 * time.Second,
 	Run: measureAuto,
 }
 
@@ -34,12 +35,15 @@ const (
 	bloated   = 2 * time.Second
 )
 
-// cell is a second path.
+// cell is what the worse of two paths is like.
 type cell struct {
 	Rate  uint64        `json:"rate_divisor"`
 	Delay time.Duration `json:"delay_factor"`
 	Loss  float64       `json:"loss"`
 	Bloat bool          `json:"bloated"`
+	// WorseFirst has connections begin on it.
+	WorseFirst bool   `json:"worse_first"`
+	Congestion string `json:"congestion_control,omitempty"` // empty is the kernel's
 }
 
 func (c cell) String() string {
@@ -49,6 +53,12 @@ func (c cell) String() string {
 	}
 	if c.Bloat {
 		text += ", bloated"
+	}
+	if c.WorseFirst {
+		text += ", worse first"
+	}
+	if c.Congestion != "" {
+		text += ", " + c.Congestion
 	}
 	return text
 }
@@ -61,7 +71,19 @@ func (c cell) links() lab.TwoPathSpec {
 	if c.Bloat {
 		second.Queue = uint32(float64(second.Rate) / 8 * bloated.Seconds())
 	}
-	return lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: autoRate, Delay: autoDelay, Seed: 1}, Cell: second}
+	first := lab.LinkSpec{Rate: autoRate, Delay: autoDelay, Seed: 1}
+	if c.WorseFirst {
+		first, second = second, first
+	}
+	return lab.TwoPathSpec{WiFi: first, Cell: second}
+}
+
+// better is the number of the better path, from 0.
+func (c cell) better() int {
+	if c.WorseFirst {
+		return 1
+	}
+	return 0
 }
 
 func grid() (cells []cell) {
@@ -76,8 +98,14 @@ func grid() (cells []cell) {
 	for _, rate := range rates {
 		cells = append(cells, cell{Rate: rate, Delay: 1, Bloat: true})
 	}
-	return cells
+	return append(cells,
+		cell{Rate: 10, Delay: 1, WorseFirst: true}, cell{Rate: 50, Delay: 1, WorseFirst: true},
+		cell{Rate: 1, Delay: 1, Congestion: "reno"}, cell{Rate: 50, Delay: 1, Congestion: "reno"},
+		cell{Rate: 1, Delay: 1, Congestion: "cubic"}, cell{Rate: 4, Delay: 5, Congestion: "cubic"})
 }
+
+// aloneArm is the arm that keeps to the better path.
+const aloneArm = "alone"
 
 // autoArms in the order in which they run in each cell.
 var autoArms = []struct {
@@ -85,7 +113,7 @@ var autoArms = []struct {
 	policy bpf.Policy
 	thin   bool
 }{
-	{"alone", bpf.Policy{Scheduler: bpf.Weighted, Paths: [bpf.MaxPaths]bpf.PathPolicy{{Weight: 1}}}, true},
+	{aloneArm, bpf.Policy{Scheduler: bpf.Weighted}, true}, // to the better path
 	{"default", bpf.Policy{}, true},
 	{"primary", bpf.Policy{Scheduler: bpf.Primary}, true},
 	{"auto first", bpf.Policy{Scheduler: bpf.Auto}, false},
@@ -112,7 +140,7 @@ func measureAuto(ctx context.Context, e *experiment.Env, r *experiment.Result) e
 		}
 		r.Record("cell", x)
 		e.Step(i+1, len(cells), "%v: alone %.1f, default %.1f, auto %.1f and %.1f Mbit/s", c,
-			x.Goodput["alone"], x.Goodput["default"], x.Goodput["auto first"], x.Goodput["auto later"])
+			x.Goodput[aloneArm], x.Goodput["default"], x.Goodput["auto first"], x.Goodput["auto later"])
 		all = append(all, x)
 	}
 	tellAuto(r, all)
@@ -122,13 +150,17 @@ func measureAuto(ctx context.Context, e *experiment.Env, r *experiment.Result) e
 // measure runs all arms in a lab of its own, since auto remembers paths.
 func (c cell) measure(ctx context.Context, bulk, thin time.Duration) (x inCell, err error) {
 	x = inCell{Cell: c, Goodput: map[string]float64{}, P95: map[string]float64{}}
-	s, err := newStage(ctx, stageSpec{links: c.links()})
+	s, err := newStage(ctx, stageSpec{links: c.links(), congestion: c.Congestion})
 	if err != nil {
 		return x, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	for _, arm := range autoArms {
-		d, err := s.carry(ctx, arm.policy, bulkStream, bulk)
+		p := arm.policy
+		if arm.name == aloneArm {
+			p.Paths[c.better()].Weight = 1
+		}
+		d, err := s.carry(ctx, p, bulkStream, bulk)
 		if err != nil {
 			return x, fmt.Errorf("%s, bulk: %w", arm.name, err)
 		}
@@ -136,7 +168,7 @@ func (c cell) measure(ctx context.Context, bulk, thin time.Duration) (x inCell, 
 		if !arm.thin {
 			continue
 		}
-		if d, err = s.carry(ctx, arm.policy, thinStream, thin); err != nil {
+		if d, err = s.carry(ctx, p, thinStream, thin); err != nil {
 			return x, fmt.Errorf("%s, thin: %w", arm.name, err)
 		}
 		x.P95[arm.name] = d.percentile(95)
@@ -173,7 +205,7 @@ func tellAuto(r *experiment.Result, all []inCell) {
 				series[arm.name] = &figure.Series{Name: arm.name}
 			}
 			s := series[arm.name]
-			s.X, s.Y = append(s.X, float64(i+1)), append(s.Y, x.Goodput[arm.name]/x.Goodput["alone"])
+			s.X, s.Y = append(s.X, float64(i+1)), append(s.Y, x.Goodput[arm.name]/x.Goodput[aloneArm])
 		}
 		for _, arm := range autoArms {
 			if arm.thin {
@@ -181,16 +213,16 @@ func tellAuto(r *experiment.Result, all []inCell) {
 			}
 		}
 		r.Row(row...)
-		alone := x.Goodput["alone"]
+		best := x.Goodput[aloneArm]
 		for _, name := range []string{"default", "primary", "auto first", "auto later"} {
-			if ratio := x.Goodput[name] / alone; ratio < autoGoodput {
+			if ratio := x.Goodput[name] / best; ratio < autoGoodput {
 				missed[name] = append(missed[name], fmt.Sprintf("%v: %.2f", x.Cell, ratio))
 			}
 		}
-		if ratio := x.P95["auto later"] / x.P95["alone"]; ratio > autoP95 {
+		if ratio := x.P95["auto later"] / x.P95[aloneArm]; ratio > autoP95 {
 			missed["p95"] = append(missed["p95"], fmt.Sprintf("%v: %.2f", x.Cell, ratio))
 		}
-		sum := alone * (1 + 1/float64(x.Cell.Rate))
+		sum := best * (1 + 1/float64(x.Cell.Rate))
 		if x.Goodput["default"] < autoSum*sum {
 			continue
 		}

@@ -9,107 +9,18 @@
  * path that adds to it stays, another one is left alone for a time that doubles
  * with each failure. So a path that hurts costs one trial now and then, and a
  * path is not tried at all as long as the window of the connection could not
- * bridge its delay. */
+ * bridge its delay. What has worked before, between the same addresses, is used
+ * at once. */
 
 #ifndef TANDEM_AUTO_H
 #define TANDEM_AUTO_H
 
-#include "calm.h"
-#include "fitness.h"
-#include "route.h"
+#include "trial.h"
 
-#define EPOCH (200 * MS)     /* deliveries are looked at over that time */
 #define CLEAN_EPOCHS 2	     /* before a trial: nobody waits for what another path has yet to deliver */
 #define UNSETTLED (2000 * MS) /* for that long at most one waits for a rate to stop growing */
-#define TRIAL (1000 * MS)    /* at least; the first half of a trial does not count */
 #define BAD_EPOCHS 5	     /* in a row: a path that was taken hurts */
-#define FIRST_DATA (32 << 10) /* goes on a path at least when it is tried */
-#define LIKELY_RATE 125000    /* bytes/s */
-#define REGRET 50	     /* that part of its time at most may bulk lose by a trial, as far as known before */
 #define MOST_NOT_SENT (1 << 20)
-
-static __always_inline bool is_open(const struct connection *c, __u32 i)
-{
-	return c->open >> within(i) & 1;
-}
-
-/* Whether a path that is open has been full lately: there is more to send than
- * fits. */
-APART int bulky(const struct connection *c, __u64 now)
-{
-	if (!c)
-		return 0;
-	for (__u32 i = 0; i < PATHS; i++) {
-		const struct path *path = &c->paths[i];
-
-		if ((c->open ? is_open(c, i) : i == within(c->chosen)) &&
-		    path->full_at && now - path->full_at < ROOM_FOR)
-			return 1;
-	}
-	return 0;
-}
-
-/* For how long others would have to wait for the first data on a path, beyond
- * what the window of the connection bridges, in ns. A path whose rate is not
- * known is taken for one of use. The kernel puts some more on a path after it was
- * closed. */
-static __always_inline __u64 waiting(const struct connection *c, const struct path *path,
-				     const struct route *route, __u64 now)
-{
-	__u64 rate = rate_of(route, now), first = 2 * FIRST_DATA, time, bridged;
-
-	if (!rate) {
-		first = FIRST_DATA;
-		rate = c->delivered / 4;
-		if (rate < LIKELY_RATE)
-			rate = LIKELY_RATE;
-	}
-	if (!c->delivered)
-		return 0;
-	time = first * NSEC_PER_SEC / rate + path->srtt_us * 1000ULL;
-	bridged = c->window * NSEC_PER_SEC / c->delivered;
-	return time > bridged ? time - bridged : 0;
-}
-
-/* A path that is worth a try, PATHS if there is none. */
-APART __u32 candidate(const struct policy *p, const struct connection *c, __u64 now)
-{
-	__u32 fit, found = PATHS, least = UNLIMITED;
-
-	if (!p || !c)
-		return PATHS;
-	fit = fitness(p, c, first_path(p, c));
-	for (__u32 i = 0; i < PATHS; i++) {
-		const struct path *path = &c->paths[i];
-		const struct route *route = route_of(path);
-
-		if (is_open(c, i) || fitness(p, c, i) != fit)
-			continue;
-		if (!route || !may_retry(&route->again, now))
-			continue;
-		if (waiting(c, path, route, now) > (now - c->bulk_at) / REGRET)
-			continue;
-		if (path->srtt_us < least) {
-			least = path->srtt_us;
-			found = i;
-		}
-	}
-	return found;
-}
-
-static __always_inline void close_path(struct connection *c, __u32 i, __u64 now)
-{
-	struct route *route = route_of(&c->paths[within(i)]);
-
-	if (route) {
-		failed(&route->again, now);
-		learn(route, &c->paths[within(i)], now);
-	}
-	c->open &= ~(1 << within(i));
-	c->trial = 0;
-	c->bad = 0;
-	c->changed_at = now;
-}
 
 /* The open path that delivers least. */
 APART __u32 weakest(const struct connection *c)
@@ -128,21 +39,10 @@ APART __u32 weakest(const struct connection *c)
 	return found;
 }
 
-/* Nothing is under way, on paths that are not open, that others wait for. */
-APART int drained(const struct connection *c)
-{
-	if (!c)
-		return 0;
-	for (__u32 i = 0; i < PATHS; i++)
-		if (!is_open(c, i) && c->paths[i].subflow && c->paths[i].unacked)
-			return 0;
-	return 1;
-}
-
 /* The kernel's scheduler believes the rate of a path: what it has put on one that
  * is slower than that holds up all others. So paths beside the first begin with
- * little, get twice as much as long as they keep up with it, and not quite what
- * they deliver once they queue. */
+ * little, get twice or four times as much as long as they keep up with it, and not
+ * quite what they deliver once they queue. */
 APART int set_cap(struct path *path, __u64 time)
 {
 	__u64 acked, rate;
@@ -157,80 +57,15 @@ APART int set_cap(struct path *path, __u64 time)
 	path->growing = 0;
 	if (!path->cap)
 		return 0;
-	if (path->srtt_us > 2 * path->min_rtt_us + 20000) {
+	if (queues(path)) {
 		if (rate && rate / 8 * 7 < path->cap)
 			path->cap = rate / 8 * 7;
 		if (path->cap < LEAST_RATE)
 			path->cap = LEAST_RATE;
-	} else if (rate >= path->cap / 4 * 3 && path->cap < UNLIMITED / 2) {
-		path->cap *= 2;
+	} else if (rate >= path->cap / 4 * 3 && path->cap < UNLIMITED / 4) {
+		path->cap *= path->srtt_us < path->min_rtt_us + 5000 ? 4 : 2;
 		path->growing = 1;
 	}
-	return 0;
-}
-
-static __always_inline void begin_trial(struct connection *c, __u32 i, __u64 now)
-{
-	struct path *path = &c->paths[within(i)];
-	const struct route *route = route_of(path);
-
-	c->before = c->delivered > c->delivered_before ? c->delivered : c->delivered_before;
-	c->open |= 1 << within(i);
-	c->trial = i + 1;
-	c->trial_half = 0;
-	c->changed_at = now;
-	path->cap = c->before / 8;
-	if (route && rate_of(route, now) / 4 * 3 > path->cap)
-		path->cap = rate_of(route, now) / 4 * 3;
-	if (path->cap < LEAST_RATE)
-		path->cap = LEAST_RATE;
-	path->growing = 1;
-	path->most = 0;
-}
-
-/* A trial counts from when the path has got what it can take. */
-APART int judge_trial(struct connection *c, __u64 now)
-{
-	__u64 since, half, rate;
-	struct route *route;
-	struct path *path;
-	__u32 i;
-
-	if (!c)
-		return 0;
-	i = within(c->trial - 1);
-	path = &c->paths[i];
-	since = now - c->changed_at;
-	half = path->srtt_us * 4000ULL;
-	if (half < TRIAL / 2)
-		half = TRIAL / 2;
-	/* It is clear already. */
-	if (!c->trial_half && since > EPOCH && c->delivered < c->before / 2 && c->delivered_before < c->before) {
-		close_path(c, i, now);
-		return 0;
-	}
-	if (!c->trial_half && (since < half || (path->growing && since < 8 * half)))
-		return 0;
-	if (!c->trial_half) {
-		c->trial_acked = c->acked;
-		c->trial_half = now;
-		return 0;
-	}
-	if (now - c->trial_half < half)
-		return 0;
-	rate = (c->acked - c->trial_acked) * NSEC_PER_SEC / (now - c->trial_half);
-	if (rate < c->before + c->before / 25) {
-		close_path(c, i, now);
-		return 0;
-	}
-	route = route_of(path);
-	if (route) {
-		route->again.failures = 0;
-		learn(route, path, now);
-	}
-	c->trial = 0;
-	c->bad = 0;
-	c->changed_at = now;
 	return 0;
 }
 
@@ -238,6 +73,7 @@ APART int judge_trial(struct connection *c, __u64 now)
 APART int think(const struct policy *p, struct connection *c, __u64 now)
 {
 	__u32 i, fit, clean;
+	bool growing;
 	__u64 since;
 
 	if (!p || !c)
@@ -256,14 +92,8 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 		c->clean = 0;
 		return 0;
 	}
-	if (!c->open) {
-		c->open = 1 << within(c->chosen);
-		c->paths[within(c->chosen)].cap = 0;
-		c->changed_at = now;
-		c->bulk_at = now;
-		c->bad = 0;
-		return 0;
-	}
+	if (!c->open)
+		return begin_bulk(p, c, fit, now);
 	if (c->trial)
 		return judge_trial(c, now);
 	if (c->open & (c->open - 1)) {
@@ -273,7 +103,11 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 		return 0;
 	}
 	since = now - c->changed_at;
-	if (c->clean < CLEAN_EPOCHS || (since < UNSETTLED && c->delivered / 8 * 7 > c->delivered_before))
+	growing = c->delivered / 8 * 7 > c->peak;
+	if (c->delivered > c->peak || since < 2 * EPOCH)
+		c->peak = c->delivered;
+	i = only_path(c);
+	if (!(i < PATHS && holds_up(c, i, now)) && (c->clean < CLEAN_EPOCHS || (since < UNSETTLED && growing)))
 		return 0;
 	i = candidate(p, c, now);
 	if (i < PATHS)

@@ -11,6 +11,7 @@
 
 #define WORTH_US 3000	     /* a path has to be faster by that, and a quarter */
 #define CALM_BYTES 16384     /* on the way at most, while delay is not of our own making */
+#define CALMS 8		     /* samples at least, since ACKs may be delayed */
 #define CALM_OVER (200 * MS) /* the smallest RTT of that time is the delay of a path */
 
 /* Delay without what we queue ourselves: from samples of the RTT while little is
@@ -21,6 +22,8 @@ static __always_inline void note_rtt(struct path *path, __u32 rtt_us, __u64 now)
 		path->busy_at = now;
 	if (!rtt_us || now - path->busy_at < path->srtt_us * 2000ULL)
 		return;
+	if (path->calms < CALMS)
+		path->calms++;
 	if (now - path->calm_at > CALM_OVER) {
 		path->calm_us[1] = path->calm_us[0] && path->calm_at ? path->calm_us[0] : rtt_us;
 		path->calm_us[0] = rtt_us;
@@ -36,9 +39,21 @@ static __always_inline __u32 calm_delay(const struct path *path, bool in_use, __
 {
 	__u32 us = path->calm_us[0] < path->calm_us[1] ? path->calm_us[0] : path->calm_us[1];
 
-	if (!us || (!in_use && may_retry(&path->thin, now)))
+	if (path->calms < CALMS || (!in_use && may_retry(&path->thin, now)))
 		us = path->min_rtt_us;
 	return us;
+}
+
+/* Whether a path is known to have much more room than another one, which is not
+ * notably faster for what is little. */
+static __always_inline bool roomier(const struct path *path, __u32 us, const struct path *other, __u32 other_us,
+				    __u64 now)
+{
+	const struct route *route = route_of(path), *others = route_of(other);
+
+	if (!route || !others || us > other_us / 4 * 5 + WORTH_US)
+		return false;
+	return rate_of(others, now) && rate_of(route, now) / 4 > rate_of(others, now);
 }
 
 /* The path for a connection with little to send. */
@@ -59,6 +74,8 @@ APART int choose_calm(const struct policy *p, struct connection *c, __u64 now)
 		if (mine < c->left_us)
 			c->paths[chosen].thin.failures = 0;
 		least = mine / 4 * 3 > WORTH_US ? mine / 4 * 3 - WORTH_US : 0;
+		if (c->paths[chosen].calms < CALMS)
+			least = 0; /* too little is known against it */
 	}
 	best = chosen;
 	for (__u32 i = 0; i < PATHS; i++) {
@@ -67,6 +84,10 @@ APART int choose_calm(const struct policy *p, struct connection *c, __u64 now)
 		if (i == chosen || fitness(p, c, i) != fit)
 			continue;
 		us = calm_delay(&c->paths[i], false, now);
+		if (keep && best == chosen && roomier(&c->paths[i], us, &c->paths[chosen], mine, now)) {
+			best = i;
+			break;
+		}
 		if (us < least) {
 			least = us;
 			best = i;

@@ -47,9 +47,10 @@ APART int choose_fastest(const struct policy *p, struct connection *c, __u64 now
 }
 
 /* What a path ahead of its share may still send, in bytes/s: a bit less than its
- * share of what the slowest of the others, measured by weight, delivers; half if
- * it is far ahead. That is of the highest rate of late, or two paths would slow
- * each other down in turn. */
+ * share of what the slowest of the others, measured by weight, delivers, and the
+ * less the farther it is ahead. That is of the highest rate of late, or two paths
+ * would slow each other down in turn. A path that has just begun counts with what
+ * its window would deliver, or the others would run away from it. */
 APART __u32 share(const struct policy *p, const struct connection *c, __u32 me, __u64 now)
 {
 	__u64 mine, limit = UNLIMITED, progress;
@@ -63,15 +64,18 @@ APART __u32 share(const struct policy *p, const struct connection *c, __u32 me, 
 	progress = (c->paths[me].assigned - c->paths[me].base) * 1000 / mine;
 	for (__u32 i = 0; i < PATHS; i++) {
 		const struct path *other = &c->paths[i];
-		__u64 weight = p->weight[i], theirs, rate;
+		__u64 weight = p->weight[i], theirs, rate, bursts;
 
-		if (i == me || !weight || !other->rate || now - other->acked_at > FRESH_FOR)
+		if (i == me || !weight || !other->subflow || now - other->acked_at > FRESH_FOR)
 			continue;
 		theirs = (other->assigned - other->base) * 1000 / weight;
-		if (progress <= theirs + BURST * 1000 / mine)
+		if (progress <= theirs)
 			continue;
-		rate = other->rate * mine / weight;
-		rate = progress > theirs + 8 * BURST * 1000 / mine ? rate / 2 : rate / 8 * 7;
+		bursts = (progress - theirs) * mine / (BURST * 1000);
+		if (!bursts)
+			continue;
+		rate = (other->rate ? other->rate : other->likely_rate) * mine / weight;
+		rate = rate / 8 * (8 - (bursts < MOST_BURSTS ? bursts : MOST_BURSTS));
 		if (rate < LEAST_RATE)
 			rate = LEAST_RATE;
 		if (rate < limit)

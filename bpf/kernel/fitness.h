@@ -21,11 +21,24 @@
 #define RATE_FOR (500 * MS)   /* the highest rate counts for that long */
 #define DWELL (100 * MS)      /* time between two choices by delay */
 #define BURST 65536	      /* MPTCP_SEND_BURST_SIZE of net/mptcp/protocol.c */
+#define MOST_BURSTS 6	      /* eighths of its rate that a path ahead of its share loses at most */
+#define LIKELY_RATE 125000    /* bytes/s, at least, of a path that is of use */
 #define LEAST_RATE 20000      /* bytes/s of a path ahead of its share */
 
 /* More than that waits in front of a subflow only if the scheduler has no other
  * choice: what waits there goes out on it, whatever is decided meanwhile. */
 #define NOT_SENT (32 << 10)
+
+static __always_inline bool queues(const struct path *path)
+{
+	return path->srtt_us > 2 * path->min_rtt_us + 20000;
+}
+
+/* Whether a path queues though it gets little. */
+static __always_inline bool is_slow(const struct path *path)
+{
+	return path->rate && path->rate < LIKELY_RATE && queues(path);
+}
 
 static __always_inline __u32 within(__u32 path) { return path & (PATHS - 1); }
 

@@ -64,6 +64,7 @@ struct path {
 	__u64 base;	 /* assigned when shares began to count */
 	__u64 rate;	 /* delivered, bytes/s, the highest of late */
 	__u64 rate_at;	 /* ns, when it was that */
+	__u64 likely_rate; /* bytes/s, a window in a round trip */
 	__u64 window_at; /* ns, begin of the present measurement of the rate */
 	__u64 window_acked; /* bytes acknowledged until then */
 	__u64 acked_at;	 /* ns, last sign of life */
@@ -79,6 +80,7 @@ struct path {
 	__u32 route;	  /* AUTO: place in routes */
 	__u32 not_sent;	  /* AUTO: how much may wait in front of it */
 	__u32 calm_us[2]; /* smallest RTT of the present and the last short time */
+	__u32 calms;	  /* samples for them, CALMS at most */
 	__u32 srtt_us;
 	__u32 min_rtt_us;
 	__u32 limit;	/* in force: bytes/s, 0 is skipped, or UNLIMITED */
@@ -86,6 +88,7 @@ struct path {
 	__u8 lost;	/* retransmission timer fired since the last ACK */
 	__u8 padding[3];
 	enum subflow_option refused; /* bits, those that the kernel did not take */
+	__u32 padding_too;
 };
 
 /* What the programs know of a connection. */
@@ -98,6 +101,7 @@ struct connection {
 	__u64 window;	  /* bytes that may be on the way */
 	__u64 delivered;  /* bytes/s in the last epoch */
 	__u64 delivered_before; /* and in the one before */
+	__u64 peak;	  /* of them, since open last changed */
 	__u64 before;	  /* bytes/s without the last path that was tried */
 	__u64 bulk_at;	  /* ns, begin of bulk */
 	__u64 changed_at; /* ns, when open last changed */
@@ -105,6 +109,7 @@ struct connection {
 	__u64 trial_acked; /* bytes that the peer had then */
 	__u32 open;	  /* bits, paths of bulk; 0 uses the chosen path alone */
 	__u32 trial;	  /* path that is tried, plus 1, or 0 */
+	__u32 alone;	  /* path that was open alone last, plus 1 */
 	__u32 bad;	  /* epochs that were worse than without the last path */
 	__u32 left_us;	  /* delay of the path that was chosen before */
 	__u32 backlog;	  /* there is data that the peer does not have */
@@ -113,6 +118,7 @@ struct connection {
 	__u32 waking; /* user space was asked to kick */
 	__u32 chosen; /* path, by SMALLEST_DELAY, SERVER and AUTO */
 	__u32 slow;   /* the first path is above the delay threshold */
+	__u32 padding;
 };
 
 #endif

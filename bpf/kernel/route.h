@@ -57,21 +57,31 @@ static __always_inline __u64 rate_of(const struct route *route, __u64 now)
 	return now - route->rate_at < KNOWN_FOR ? route->rate : 0;
 }
 
-static __always_inline void learn(struct route *route, const struct path *path, __u64 now)
+static __always_inline void learn(struct route *route, __u64 rate, __u64 now)
 {
-	route->rate = path->most;
+	route->rate = rate;
 	route->rate_at = now;
+}
+
+/* Each bit of the word counts for all of the result (addresses may differ in one
+ * only). */
+static __always_inline __u32 mix(__u32 hash, __u32 word)
+{
+	hash = (hash ^ word) * 0x85ebca6b;
+	hash = (hash ^ hash >> 13) * 0xc2b2ae35;
+	return hash ^ hash >> 16;
 }
 
 /* The place of a subflow. */
 static __always_inline __u32 route_between(const struct sock *sk)
 {
-	__u32 hash = BPF_CORE_READ(sk, __sk_common.skc_daddr) * 31 + BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	__u32 hash = mix(BPF_CORE_READ(sk, __sk_common.skc_daddr), BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
 
-	for (int i = 0; i < 4; i++)
-		hash = hash * 31 + BPF_CORE_READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]) +
-		       31 * BPF_CORE_READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]);
-	return (hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24) % ROUTES;
+	for (int i = 0; i < 4; i++) {
+		hash = mix(hash, BPF_CORE_READ(sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32[i]));
+		hash = mix(hash, BPF_CORE_READ(sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32[i]));
+	}
+	return hash % ROUTES;
 }
 
 #endif

@@ -39,6 +39,11 @@ struct name {
  * user space. */
 volatile struct name names[FAMILIES][2];
 
+/* How many subflows beside the first of their connection the walk has taken up.
+ * Sockets are walked in no order: where the first is not known yet, such a one
+ * would be taken for the only one, and is left to another walk. */
+volatile __u32 taken_up;
+
 /* Id of the cgroup whose subflows are steered. Set by user space. */
 volatile __u64 cgroup_id;
 
@@ -79,7 +84,7 @@ struct steered {
 	__u8 asking;   /* requests of the connection are in flight */
 	__u8 answering; /* the policy is SERVER */
 	__u8 kicking;  /* it is us who change the congestion control */
-	__u8 deserted; /* somebody else has changed it */
+	__u8 deserted; /* it is not ours (yet, or any more) */
 };
 
 struct {
@@ -137,6 +142,14 @@ static __always_inline void measure_rate(struct tcp_sock *tp, struct path *path,
 	path->window_acked = tp->bytes_acked;
 }
 
+/* A rate to start with after none: the window within a round trip. */
+static __always_inline __u64 first_rate(const struct tcp_sock *tp)
+{
+	__u64 rtt_us = tp->srtt_us >> 3;
+
+	return (__u64)tp->snd_cwnd * tp->mss_cache * USEC_PER_SEC / (rtt_us ? rtt_us : 1000);
+}
+
 static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u64 now)
 {
 	__u32 not_sent = tp->write_seq - tp->snd_nxt;
@@ -146,6 +159,7 @@ static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u6
 	path->assigned = tp->bytes_acked + path->unacked;
 	path->srtt_us = tp->srtt_us >> 3;
 	path->min_rtt_us = tp->rtt_min.s[0].v;
+	path->likely_rate = first_rate(tp);
 	path->acked_at = now;
 	measure_rate(tp, path, now);
 	note_rtt(path, tp->rack.rtt_us, now);
@@ -154,7 +168,7 @@ static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u6
 		path->full_since = 0;
 	else if (!path->full_since)
 		path->full_since = now;
-	else if (now - path->full_since > FULL_FOR)
+	else if (now - path->full_since > (is_slow(path) ? FULL_FOR / 3 : FULL_FOR))
 		path->full_at = now;
 }
 
@@ -183,14 +197,6 @@ APART int judge(const struct policy *p, struct connection *c, __u32 me, __u64 no
 	if (me == first_path(p, c))
 		c->slow = srtt_us > (c->slow ? limit_us - limit_us / 4 : limit_us);
 	return 0;
-}
-
-/* A rate to start with after none: the window within a round trip. */
-static __always_inline __u64 first_rate(const struct tcp_sock *tp)
-{
-	__u64 rtt_us = tp->srtt_us >> 3;
-
-	return (__u64)tp->snd_cwnd * tp->mss_cache * USEC_PER_SEC / (rtt_us ? rtt_us : 1000);
 }
 
 /* Nothing to decide, and what is known of the path is of late. */
@@ -566,11 +572,17 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	if (!s || !s->token) {
 		s = enroll(tp, subflow, token);
 		joins = true;
+		if (s && s->path)
+			__sync_fetch_and_add(&taken_up, 1);
 	}
 	c = bpf_map_lookup_elem(&connections, &token);
 	if (!s || !c)
 		return 0;
 	c->waking = 0;
+	if (joins && s->path && !c->paths[0].subflow) {
+		s->deserted = 1;
+		return 0;
+	}
 	follow(tp, tp, s, p, c);
 	path = &c->paths[within(s->path)];
 	judge(p, c, s->path, bpf_ktime_get_ns());
