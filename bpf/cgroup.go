@@ -79,6 +79,9 @@ func Cgroups() (string, error) {
 	return dir, err
 }
 
+// open opens its directory.
+func (c *cgroup) open() (*os.File, error) { return os.Open(c.path) }
+
 // id is by what the programs know the cgroup.
 func (c *cgroup) id() (uint64, error) {
 	var st unix.Stat_t

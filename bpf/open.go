@@ -125,15 +125,21 @@ func (p *Programs) each(doing string, concerns []concern, f func(concern) error)
 	return good
 }
 
-// attach runs a sock_ops program on the sockets of the cgroup for as long as
-// the link is referenced and not closed. Kernels without links (before 5.7) are
-// refused, because there a program would outlive a process that is killed.
+// attach is attach, with the directory of the cgroup open for as long as that
+// takes.
 func (c *cgroup) attach(program *ebpf.Program) (link.Link, error) {
-	dir, err := os.Open(c.path)
+	dir, err := c.open()
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
+	return attach(dir, program)
+}
+
+// attach runs a sock_ops program on the sockets of a cgroup for as long as the
+// link is referenced and not closed. Kernels without links (before 5.7) are
+// refused, because there a program would outlive a process that is killed.
+func attach(dir *os.File, program *ebpf.Program) (link.Link, error) {
 	l, err := link.AttachRawLink(link.RawLinkOptions{
 		Target:  int(dir.Fd()),
 		Program: program,

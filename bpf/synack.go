@@ -4,7 +4,11 @@ package bpf
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"net/netip"
+	"os"
+	"sync"
 )
 
 const (
@@ -20,6 +24,10 @@ const (
 type SYNACKs struct {
 	objects synackObjects
 	opened  closers
+	cgroup  *os.File // of whose connections
+
+	mu   sync.Mutex
+	link io.Closer // nil while nothing is kept
 }
 
 func (s *SYNACKs) describe() (program, lost string) { return synackProgTandemSynack, synackLost }
@@ -38,16 +46,42 @@ func (s *SYNACKs) load(o Options) error {
 }
 
 func (s *SYNACKs) start(p *Programs) error {
-	l, err := p.cgroup.attach(s.objects.TandemSynack)
-	if err != nil {
+	var err error
+	if s.cgroup, err = p.cgroup.open(); err != nil {
 		return err
 	}
-	s.opened.add(l)
+	s.opened.add(s.cgroup)
+	if err := s.Keep(true); err != nil {
+		return err
+	}
 	p.synacks = s
 	return nil
 }
 
-func (s *SYNACKs) close() error { return s.opened.close() }
+// Keep says whether SYN-ACKs are kept from now on. They are from Open on, which
+// costs each connection that is opened a few microseconds.
+func (s *SYNACKs) Keep(on bool) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on == (s.link != nil) {
+		return nil
+	}
+	if on {
+		l, err := attach(s.cgroup, s.objects.TandemSynack)
+		if err == nil {
+			s.link = l // a nil link in an interface is not nil
+		}
+		return err
+	}
+	err := s.link.Close()
+	s.link = nil
+	return err
+}
+
+func (s *SYNACKs) close() error { return errors.Join(s.Keep(false), s.opened.close()) }
 
 // AppendOptions appends the TCP options, with their padding, of the SYN-ACK
 // that established the connection or subflow from the local port to remote.

@@ -249,3 +249,19 @@ func TestSYNACKsAfterClose(t *testing.T) {
 	}
 	connect(t, to, mptcp.ModePrefer)
 }
+
+// TestKeep: SYN-ACKs are kept while somebody wants them.
+func TestKeep(t *testing.T) {
+	needPrograms(t)
+	p := open(t, Options{})
+	to := serve(t, netip.MustParseAddr("127.0.0.1"), mptcp.ModeOff)
+	for _, on := range []bool{true, false, false, true, true} {
+		if err := p.SYNACKs().Keep(on); err != nil {
+			t.Fatal(err)
+		}
+		from := connect(t, to, mptcp.ModeOff)
+		if _, ok := p.SYNACKs().AppendOptions(nil, from, to); ok != on {
+			t.Errorf("with %v: known %v", on, ok)
+		}
+	}
+}

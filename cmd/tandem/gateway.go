@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -155,6 +156,11 @@ func (g *gateway) apply(c *config.Config) error {
 	}
 	// The kernel asks who manages a connection when that begins.
 	began := g.paths.start(c, g.programs, g.log)
+	if g.programs != nil {
+		if err := g.programs.SYNACKs().Keep(tellsSYNACKs(c)); err != nil {
+			g.log.Error("the Transport Converter cannot tell clients what servers answer with", "err", err)
+		}
+	}
 	if err := g.serve(next); err != nil {
 		if began {
 			g.stopPaths()
@@ -162,6 +168,12 @@ func (g *gateway) apply(c *config.Config) error {
 		return err
 	}
 	return nil
+}
+
+// tellsSYNACKs reports whether clients of any listener learn what servers
+// answered with.
+func tellsSYNACKs(c *config.Config) bool {
+	return slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.Convert != nil && l.Convert.ExtendedHeader })
 }
 
 // serve puts a setup into force.
