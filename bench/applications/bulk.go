@@ -39,7 +39,7 @@ func bulk(ctx context.Context, e *experiment.Env, r *experiment.Result, preset s
 	up, down := t.Rates()
 	seconds := lengthOf.Seconds()
 	if e.Quick {
-		seconds /= 16
+		seconds /= 40
 	}
 	if err := t.turns(ctx, e.Rounds(5, 1), func(ctx context.Context, w testbed.Way, _ int) (experiment.Measured, error) {
 		m := experiment.Measured{}

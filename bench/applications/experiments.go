@@ -61,7 +61,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    voiceLoad + common, Drawing: phoneDrawing,
 		Published: []experiment.Published{{Source: fig44, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
-		Takes:     70 * time.Second, Quick: 6 * time.Second,
+		Takes:     70 * time.Second, Quick: 5 * time.Second,
 		Run: voiceSteady,
 	},
 	{
@@ -70,7 +70,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi begins to lose everything, for 4 s." + common, Drawing: phoneDrawing,
 		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
-		Takes:     90 * time.Second, Quick: 8 * time.Second,
+		Takes:     90 * time.Second, Quick: 7 * time.Second,
 		Run: voiceLost,
 	},
 	{
@@ -79,7 +79,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi goes down, for 4 s." + common, Drawing: phoneDrawing,
 		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
-		Takes:     90 * time.Second, Quick: 8 * time.Second,
+		Takes:     90 * time.Second, Quick: 7 * time.Second,
 		Run: voiceHandOver,
 	},
 	{
@@ -89,7 +89,7 @@ var Experiments = []experiment.Experiment{
 			"Latency is from when a key was due to its echo. In the second third of a round the Wi-Fi loses everything; in every other round it goes down instead. All ways are measured at the same time." + common,
 		Drawing: phoneDrawing,
 		Metrics: latencyMetrics(),
-		Takes:   90 * time.Second, Quick: 7 * time.Second,
+		Takes:   90 * time.Second, Quick: 4 * time.Second,
 		Run: typing,
 	},
 	{
@@ -111,7 +111,7 @@ var Experiments = []experiment.Experiment{
 			{Source: fig57, Value: "70 % of pages faster (there by a larger initial window on one path)"},
 		},
 		Metrics: []experiment.Metric{{Name: "load time", Unit: "ms", Better: experiment.Lower}},
-		Takes:   2 * time.Minute, Quick: 12 * time.Second,
+		Takes:   2 * time.Minute, Quick: 8 * time.Second,
 		Run: pages,
 	},
 	{
@@ -125,7 +125,7 @@ var Experiments = []experiment.Experiment{
 			{Name: "p50 at 0.9", Unit: "ms", Better: experiment.Lower}, {Name: "p99 at 0.9", Unit: "ms", Better: experiment.Lower},
 			{Name: "p50 at 1.4", Unit: "ms", Better: experiment.Lower}, {Name: "p99 at 1.4", Unit: "ms", Better: experiment.Lower},
 		},
-		Takes: 7 * time.Minute, Quick: 9 * time.Second,
+		Takes: 7 * time.Minute, Quick: 6 * time.Second,
 		Run: requests,
 	},
 	{
@@ -134,7 +134,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    "A download of 10 MB and an upload of 10 MB on each way, in turns." + common,
 		Drawing:  twoPathDrawing,
 		Metrics:  bulkMetrics(),
-		Takes:    6 * time.Minute, Quick: 16 * time.Second,
+		Takes:    6 * time.Minute, Quick: 5 * time.Second,
 		Run: bulkTwoPath,
 	},
 	{
@@ -143,7 +143,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    "A download of 10 MB and an upload of 2.5 MB on each way, in turns. The device has one address only: without Tandem at the CPE it has one link." + common,
 		Drawing:  homeDrawing,
 		Metrics:  bulkMetrics(),
-		Takes:    4 * time.Minute, Quick: 14 * time.Second,
+		Takes:    4 * time.Minute, Quick: 5 * time.Second,
 		Run: bulkHome,
 	},
 	{
@@ -159,7 +159,7 @@ var Experiments = []experiment.Experiment{
 			{Name: "wake-up p99", Unit: "ms", Better: experiment.Lower},
 			{Name: "failed", Better: experiment.Lower},
 		},
-		Takes: 2 * time.Minute, Quick: 10 * time.Second,
+		Takes: 2 * time.Minute, Quick: 6 * time.Second,
 		Run: tunnels,
 	},
 }

@@ -38,7 +38,7 @@ func requests(ctx context.Context, e *experiment.Env, r *experiment.Result) (err
 	full := float64(down[0]) / 8 / bytesPerAnswer // per second
 	length := 2 * time.Second
 	if e.Quick {
-		length = 200 * time.Millisecond
+		length = 100 * time.Millisecond
 	}
 	byLoad := map[float64]map[string]*workload.Result{}
 	for _, load := range loads {

@@ -28,7 +28,7 @@ var voiceWays = []string{
 }
 
 func voiceSteady(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
-	return voice(ctx, e, r, e.Rounds(10, 2), nil, func(t *trial) {
+	return voice(ctx, e, r, e.Rounds(10, 1), nil, func(t *trial) {
 		t.judgeBelow(95, testbed.MPTCP, "tcp wifi", "as published")
 		t.judgeBelow(95, testbed.Forward, "tcp wifi", "as published")
 		t.judgeBelow(95, testbed.Redundant, testbed.MPTCP, "every byte on all links")

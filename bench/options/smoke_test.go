@@ -21,7 +21,6 @@ func TestMain(m *testing.M) {
 // no byte was lost.
 func TestQuick(t *testing.T) {
 	for id, r := range experimenttest.Quick(t, Experiments) {
-		t.Logf("%s took %.1f s", id, r.End.Seconds)
 		for _, v := range r.Verdicts {
 			if strings.Contains(v.Got, errOtherBytes.Error()) {
 				t.Errorf("%s: %+v", id, v)

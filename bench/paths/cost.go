@@ -46,7 +46,7 @@ type contestant struct {
 func cost(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	rounds, each := 30, time.Second
 	if e.Quick {
-		rounds, each = 3, 400*time.Millisecond
+		rounds, each = 1, 300*time.Millisecond
 	}
 	l, err := lab.New("pathscost")
 	if err != nil {

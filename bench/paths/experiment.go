@@ -41,7 +41,7 @@ var Experiments = []experiment.Experiment{
 		Published: []experiment.Published{
 			{Source: section73, Value: "ndiffports, fullmesh and delaying (second subflow only after N bytes or T seconds) work as path managers in user space"},
 		},
-		Takes: 2 * time.Minute, Quick: 15 * time.Second,
+		Takes: 2 * time.Minute, Quick: 10 * time.Second,
 		Run: subflowsOverTime,
 	},
 	{
@@ -52,7 +52,7 @@ var Experiments = []experiment.Experiment{
 		Published: []experiment.Published{
 			{Source: fig71, Value: "a new subflow at once after each RST"},
 		},
-		Takes: 105 * time.Second, Quick: 7 * time.Second,
+		Takes: 105 * time.Second, Quick: 5 * time.Second,
 		Run: refreshing,
 	},
 	{
@@ -64,14 +64,14 @@ var Experiments = []experiment.Experiment{
 		Published: []experiment.Published{
 			{Source: fig614, Value: "20,000 sessions in one hour, timeout 4 min on both sides: sessions and memory flat after 4 min, else growing"},
 		},
-		Takes: 4 * time.Minute, Quick: 12 * time.Second,
+		Takes: 4 * time.Minute, Quick: 6 * time.Second,
 		Run: expiry,
 	},
 	{
 		ID: "paths-cost", Title: "What following connections costs",
 		Question: "How many new connections per second does it take to follow every connection with eBPF events?",
 		Setup:    "Tandem with events and without, each in a namespace of its own, in turns; 32 MPTCP connections at a time over loopback, each with 1 KB of request and answer. Congestion control is reno.",
-		Takes:    75 * time.Second, Quick: 6 * time.Second,
+		Takes:    75 * time.Second, Quick: 2 * time.Second,
 		Run: cost,
 	},
 	{
@@ -82,7 +82,7 @@ var Experiments = []experiment.Experiment{
 		Published: []experiment.Published{
 			{Source: section73, Value: "subflows are created anew after their loss"},
 		},
-		Takes: 10*time.Minute + 10*time.Second, Quick: 15 * time.Second,
+		Takes: 10*time.Minute + 10*time.Second, Quick: 8 * time.Second,
 		Run: healing,
 	},
 	{
@@ -90,7 +90,7 @@ var Experiments = []experiment.Experiment{
 		Question: "How long does a transfer stand still when the only address of the client goes, and another one comes?",
 		Setup:    "A download over one link. Its address is taken away ten times, and another one given three seconds later." + links,
 		Drawing:  onePath,
-		Takes:    80 * time.Second, Quick: 8 * time.Second,
+		Takes:    80 * time.Second, Quick: 7 * time.Second,
 		Run: handOver,
 	},
 }

@@ -55,8 +55,8 @@ func expiry(ctx context.Context, e *experiment.Env, r *experiment.Result) error 
 	with := expirySpec{"timeout 15 s", 15 * time.Second, 20000, 150, 20 * time.Second}
 	without := expirySpec{"no timeout", 24 * time.Hour, 9000, 150, 0}
 	if e.Quick {
-		with = expirySpec{"timeout 1 s", time.Second, 300, 100, 2 * time.Second}
-		without = expirySpec{"no timeout", 24 * time.Hour, 300, 100, 0}
+		with = expirySpec{"timeout 1 s", time.Second, 100, 100, 2 * time.Second}
+		without = expirySpec{"no timeout", 24 * time.Hour, 100, 100, 0}
 	}
 	var ends []string
 	r.Columns("run", "opened", "per second", "held at most", "held at the end", "user MB at most", "kernel MB at most")

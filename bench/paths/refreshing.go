@@ -40,7 +40,7 @@ type reset struct {
 func refreshing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n, every := 50, 2*time.Second
 	if e.Quick {
-		n, every = 3, 1500*time.Millisecond
+		n, every = 2, time.Second
 	}
 	s, err := newStage(ctx, e, stageSpec{
 		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}},

@@ -71,7 +71,7 @@ func subflowsOverTime(ctx context.Context, e *experiment.Env, r *experiment.Resu
 	var lines []figure.Series
 	length := 4 * time.Second
 	if e.Quick {
-		length = time.Second
+		length = 400 * time.Millisecond
 	}
 	all, right := meshes(), 0
 	for i, m := range all {

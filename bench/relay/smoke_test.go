@@ -24,11 +24,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestQuick runs short forms for real, one of each kind. The references and
+// TestQuick runs short forms for real. The references and
 // Tandem measure everything; how fast they are is not judged.
 func TestQuick(t *testing.T) {
-	for id, x := range experimenttest.Quick(t, Experiments, "relay-bulk8", "relay-connections-tcp", "relay-latency", "relay-idle-mptcp", "relay-telemetry") {
-		t.Logf("%s took %.1f s", id, x.End.Seconds)
+	for id, x := range experimenttest.Quick(t, Experiments) {
 		arms := []string{tandemForward, tandemSOCKS5, peers.CopyName}
 		if id == telemetry.ID {
 			arms = []string{withTelemetry, withoutTelemetry}

@@ -62,6 +62,19 @@ func TestSet(t *testing.T) {
 	t.Logf("%d experiments, %v", len(chosen), takes)
 }
 
+// TestShort wants of short forms that all of them, which run in tests, take
+// three minutes at most.
+func TestShort(t *testing.T) {
+	var takes time.Duration
+	for _, x := range Experiments() {
+		takes += x.Quick
+	}
+	if takes > 3*time.Minute {
+		t.Errorf("all short forms take %v", takes)
+	}
+	t.Logf("%d short forms, %v", len(Experiments()), takes)
+}
+
 // TestDocumented wants every experiment with its question in the documentation.
 func TestDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/bench.md")

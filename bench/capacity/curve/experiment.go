@@ -38,7 +38,7 @@ var Experiments = []experiment.Experiment{{
 		{Name: buffers, Unit: "MB", Better: experiment.Lower},
 		{Name: capacity.BaseMemory, Unit: "MB", Better: experiment.Lower},
 	},
-	Takes: 2 * time.Minute, Quick: 5 * time.Second,
+	Takes: 2 * time.Minute, Quick: 4 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 		s := full
 		if s.levels = levels(descriptors()); e.Quick {
@@ -125,7 +125,7 @@ func (s size) run(ctx context.Context, e *experiment.Env, r *experiment.Result) 
 			return st.measure(ctx, n, &s)
 		}})
 	}
-	if err := r.Turns(ctx, s.rounds, arms...); err != nil {
+	if err := r.Turns(ctx, e.Rounds(s.rounds, s.rounds), arms...); err != nil {
 		return err
 	}
 	r.Summary()

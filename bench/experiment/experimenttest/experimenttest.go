@@ -67,6 +67,9 @@ func Quick(t testing.TB, all []experiment.Experiment, ids ...string) map[string]
 	found := map[string]*experiment.Outcome{}
 	for _, x := range results.Outcomes {
 		found[x.ID] = x
+		if x.End != nil {
+			t.Logf("%s took %.1f s", x.ID, x.End.Seconds)
+		}
 		if x.Failed() != "" || len(x.Tables) == 0 {
 			t.Errorf("%s: failed %q, %d tables", x.ID, x.Failed(), len(x.Tables))
 		}
