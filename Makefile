@@ -77,6 +77,11 @@ bench-paths: deps build ## path managers: subflows over time, resets, healing, h
 bench-apps: deps build ## what applications feel on each way: voice, typing, pages, requests, transfers, tunnels (needs root)
 	$(BIN) bench run apps --out bin/apps $(BENCHFLAGS)
 
+.PHONY: bench-capacity
+bench-capacity: deps build ## what Tandem carries by the number of connections, and what a region needs (needs root)
+	$(BIN) bench run capacity --out bin/capacity $(BENCHFLAGS)
+	$(BIN) bench capacity --results bin/capacity $(CAPACITYFLAGS)
+
 .PHONY: bench-options
 bench-options: deps build ## options of connections: what each does, how soon, and what it costs (needs root)
 	$(BIN) bench run options --out bin/options $(BENCHFLAGS)
