@@ -13,7 +13,7 @@ import (
 // Flood is bulk from the server for a while, as much as goes, in messages.
 // Latency is one-way, from when the server's kernel had taken all messages
 // before one to the arrival of that as a whole: what waits on the way counts,
-// and 64 kB at the server. What is under way at the end is given up.
+// and 64 kB that the server has not sent. What is under way at the end is given up.
 type Flood struct {
 	// Size of a message in bytes, 8 to 1 MiB.
 	Size int64

@@ -9,7 +9,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bench/await"
 )
@@ -137,17 +140,33 @@ func (s *server) take(n uint64) error {
 	return nil
 }
 
-// floodBuffer is what may wait in the socket of a stream without pauses, in
-// bytes, since what the sender itself holds back is no business of the way.
-const floodBuffer = 64 << 10
+// floodUnsent is what may wait to be sent in the socket of a stream without
+// pauses, in bytes: what the sender itself holds back is no business of the way.
+const floodUnsent = 64 << 10
+
+// holdBack has writes wait once so much is unsent.
+func holdBack(c net.Conn) error {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, floodUnsent)
+	})
+	return errors.Join(err, controlErr)
+}
 
 // stream sends messages at their times. One that cannot be sent in time delays
 // those after it, and its time says so. Without a pause the next one is due when
 // the kernel has taken all before it.
 func (s *server) stream(ctx context.Context, a ask) error {
 	start := clock()
-	if c, ok := s.out.(interface{ SetWriteBuffer(bytes int) error }); ok && a.pause == 0 {
-		if err := c.SetWriteBuffer(floodBuffer); err != nil {
+	if a.pause == 0 {
+		if err := holdBack(s.out); err != nil {
 			return err
 		}
 	}
