@@ -130,7 +130,7 @@ type inCell struct {
 func measureAuto(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 	bulk, thin, cells := 6*time.Second, 3*time.Second, grid()
 	if e.Quick {
-		bulk, thin, cells = 600*time.Millisecond, 200*time.Millisecond, []cell{{Rate: 4, Delay: 1}}
+		bulk, thin, cells = 300*time.Millisecond, 100*time.Millisecond, []cell{{Rate: 4, Delay: 1}}
 	}
 	var all []inCell
 	for i, c := range cells {

@@ -250,8 +250,8 @@ func percentiles(title string, all []*delivered) *figure.Plot {
 		}
 		lines = append(lines, s)
 	}
-	return figure.Lines(figure.Axes{Title: title, X: "share of messages: 1 is 90 %, 2 is 99 %", Y: "delivery latency, ms"}, lines...).
-		Mark(figure.Line{Name: "p99", Value: 2})
+	return figure.Lines(figure.Axes{Title: title, X: "share of messages in nines: 1 is 90 %, 2 is 99 %", Y: "delivery latency, ms"}, lines...).
+		Mark(figure.Line{Name: "p50, p90, p99", Value: math.Log10(2)}).Mark(figure.Line{Value: 1}).Mark(figure.Line{Value: 2})
 }
 
 // named finds an arm.

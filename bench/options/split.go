@@ -155,9 +155,13 @@ func (s *stage) openAndRest(ctx context.Context, p bpf.Policy, hold time.Duratio
 	if err = errors.Join(err, <-began); err != nil || opened < 0 {
 		return opened, rested, err
 	}
-	// A trickle follows: paths decide when ACKs come.
+	// A trickle follows until it rests: paths decide when ACKs come.
+	trickling, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- watch(true, patience, &rested) }()
-	_, err = c.deliver(ctx, stream{size: bulkStream.size, every: 20 * time.Millisecond}, 3*time.Second)
+	go func() { ended <- watch(true, patience, &rested); stop() }()
+	_, err = c.deliver(trickling, stream{size: bulkStream.size, every: 20 * time.Millisecond}, patience)
+	if errors.Is(err, context.Canceled) {
+		err = ctx.Err()
+	}
 	return opened, rested, errors.Join(err, <-ended)
 }
