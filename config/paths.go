@@ -11,7 +11,8 @@ import (
 // from their beginning: a reload changes those that come after it.
 type Paths struct {
 	// Who decides: the path manager of the kernel with its endpoints
-	// (`ip mptcp endpoint`), or one of Tandem's; see docs/path-managers.md.
+	// (`ip mptcp endpoint`), or one of Tandem's, which is the safer choice for
+	// upstreams; see docs/path-managers.md.
 	Manager PathManager `yaml:"manager"`
 
 	// For `ndiffports`: subflows between the same two addresses.

@@ -4,6 +4,7 @@ package soak
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,13 +26,6 @@ import (
 	"github.com/tandem-gateway/tandem/records"
 )
 
-// figures are what a gateway holds when it has nothing to do.
-type figures struct{ descriptors, goroutines int }
-
-func (f figures) within(limit figures) bool {
-	return f.descriptors <= limit.descriptors && f.goroutines <= limit.goroutines
-}
-
 // warmUp has every part of the gateways used once.
 func (w *world) warmUp(t *testing.T) {
 	t.Helper()
@@ -44,38 +38,6 @@ func (w *world) warmUp(t *testing.T) {
 		t.Fatalf("%d of the first transfers failed: %+v, %v", n, w.tally.failures, w.tally.corrupt)
 	}
 	labtest.Await(t, patience, "OTLP", func() bool { return w.collector.metrics.Load() > 1 && w.collector.traces.Load() > 0 })
-}
-
-// idle waits until nothing is under way, and returns what the gateways hold then,
-// no more than a limit if there is one, or for a while.
-func (w *world) idle(t *testing.T, limit *[2]figures) (held [2]figures) {
-	t.Helper()
-	for i, s := range []*side{w.home, w.aggregator} {
-		labtest.Await(t, 2*patience, s.name+" to be idle", func() bool {
-			status, err := s.client.Status(t.Context())
-			return err == nil && status.Connections.Active == 0
-		})
-		for _, pid := range s.old {
-			labtest.Await(t, 2*patience, fmt.Sprintf("process %d to end", pid), func() bool { return !alive(pid) })
-		}
-		held[i] = figures{math.MaxInt, math.MaxInt}
-		const least, most = 10, 100
-		for n := 0; n < least || limit != nil && !held[i].within(limit[i]) && n < most; n++ {
-			s.client.Close() // its connections count as well
-			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.pid.Load()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			goroutines, err := s.metric("go_goroutines")
-			if err != nil {
-				t.Fatal(err)
-			}
-			held[i].descriptors = min(held[i].descriptors, len(entries))
-			held[i].goroutines = min(held[i].goroutines, int(goroutines))
-			time.Sleep(100 * time.Millisecond)
-		}
-	}
-	return held
 }
 
 // stacks ends the process, which says where its goroutines are: one line each.
@@ -140,20 +102,16 @@ func resident(pid int) (kib int, err error) {
 // grown compares the median of the last fifth of the time with that of the fifth
 // before the middle.
 func (s *side) grown() (before, after int) {
-	median := func(from, to float64) int {
+	share := func(from, to float64) int {
 		var part []int
 		for _, m := range s.memory {
-			if share := float64(m.at) / float64(*length); share >= from && share < to {
+			if at := float64(m.at) / float64(*length); at >= from && at < to {
 				part = append(part, m.kib)
 			}
 		}
-		slices.Sort(part)
-		if len(part) == 0 {
-			return 0
-		}
-		return part[len(part)/2]
+		return median(part)
 	}
-	return median(0.3, 0.5), median(0.8, 1)
+	return share(0.3, 0.5), share(0.8, 1)
 }
 
 // ledger is what a gateway has recorded, by the client's address, and how much of
@@ -181,7 +139,7 @@ func (s *side) ledger() (lines map[string][]records.Line, refused map[string]uin
 // judge prints what has happened and says what of it ought not to have.
 func (w *world) judge(t *testing.T, before, after *[2]figures) {
 	t.Helper()
-	books := map[*side]map[string][]records.Line{}
+	books, aborted := map[*side]map[string][]records.Line{}, map[*side]int{}
 	var table strings.Builder
 	out := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	row := func(name string, format string, args ...any) {
@@ -214,6 +172,9 @@ func (w *world) judge(t *testing.T, before, after *[2]figures) {
 			return len(s.old) > 0 || maps.Equal(refused, s.refused())
 		})
 		row(s.name+" refused", "%v counted, %v recorded", s.refused(), refused)
+		now := counted(s.host)
+		aborted[s] = now[noMemory] - s.kernel[noMemory]
+		row(s.name+" kernel", "%s", cmp.Or(abortions(s.kernel, now), "has ended none"))
 		row(s.name+" descriptors", "%d before, %d after", before[i].descriptors, after[i].descriptors)
 		row(s.name+" goroutines", "%d before, %d after", before[i].goroutines, after[i].goroutines)
 		if !after[i].within(before[i]) {
@@ -233,6 +194,10 @@ func (w *world) judge(t *testing.T, before, after *[2]figures) {
 	explained := map[string]int{}
 	for _, f := range w.tally.failures {
 		why := f.explanation(books[f.side][f.local])
+		if errors.Is(f.err, syscall.ECONNRESET) && aborted[f.side] > 0 && strings.HasPrefix(why, "not ") {
+			aborted[f.side]--
+			why = f.side.name + " kernel: " + noMemory
+		}
 		explained[why]++
 		if strings.HasPrefix(why, "not ") {
 			t.Errorf("after %v, %s via %s, tunnel %v, begun %v: %v: %s: %+v\n%s", f.at.Round(time.Millisecond), f.local, f.side.name, f.tunnel, f.begun, f.err, why, books[f.side][f.local], f.still)

@@ -16,7 +16,7 @@ import (
 
 // Flags of the test.
 var (
-	length  = flag.Duration("soak", 0, "how long the test loads the gateways; 0: a short form, with TCP between the gateways over links that stay")
+	length  = flag.Duration("soak", time.Minute, "how long the test loads the gateways")
 	without = flag.String("without", "", "what is not to happen, with commas: some of "+strings.Join(eventNames[:], ", "))
 	seed    = flag.Uint64("seed", 0, "what to begin random choices with; 0: the time")
 )
@@ -26,8 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// How often things happen in a long test; in a short one they happen several times
-// as well.
+// How often things happen.
 const (
 	reloadEvery  = 5 * time.Second
 	upgradeEvery = 30 * time.Second
@@ -35,8 +34,6 @@ const (
 	awayEvery    = 20 * time.Second
 	scarceEvery  = 25 * time.Second
 )
-
-const shortForm = 20 * time.Second
 
 // Workers of each kind.
 const (
@@ -48,19 +45,16 @@ const (
 
 // TestSoak: nothing is lost, leaked or refused without a reason.
 func TestSoak(t *testing.T) {
-	mode := "on"
-	if *length == 0 {
-		// docs/operations.md tells what MPTCP and links that go down bring about now
-		// and then.
-		*length, *without, mode = shortForm, eventNames[flaps], "off"
-	}
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-seed %d repeats the choices", *seed)
-	w := newWorld(t, mode)
+	w := newWorld(t)
 	w.warmUp(t)
 	before := w.idle(t, nil)
+	for _, s := range []*side{w.home, w.aggregator} {
+		s.kernel = counted(s.host)
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), *length)
 	defer cancel()

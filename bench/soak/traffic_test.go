@@ -21,8 +21,10 @@ import (
 
 // Times of clients.
 const (
-	dialTime   = 15 * time.Second
-	silence    = 30 * time.Second // how long a transfer may stand still
+	dialTime = 15 * time.Second
+	// silence is how long a transfer may stand still. Plain TCP over a link that
+	// goes down needs that at worst: its retransmissions are ever farther between.
+	silence    = 75 * time.Second
 	tunnelTime = 40 * time.Second
 	tunnelPing = 500 * time.Millisecond
 	pause      = 50 * time.Millisecond // between two transfers, at most

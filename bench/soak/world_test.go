@@ -76,7 +76,7 @@ upstreams:
     type: convert
     servers: ["192.0.2.1:8803"]
     when-down: refuse
-    mptcp: %[2]s
+    mptcp: on
     health: {interval: 1s, timeout: 1s}
     paths: {manager: fullmesh, interfaces: [dsl, lte], keep: 1m}
 `
@@ -86,8 +86,9 @@ type side struct {
 	name   string
 	host   *lab.Host
 	client *admin.Client
-	flows  string // the file of its records
-	log    string // that of its log
+	flows  string         // the file of its records
+	log    string         // that of its log
+	kernel map[string]int // what its kernel had counted before
 	pid    atomic.Int64
 	memory []sample
 
@@ -112,8 +113,8 @@ type world struct {
 	happened         [numEvents]int
 }
 
-// newWorld starts gateways that speak MPTCP with each other, or, with mode off, TCP.
-func newWorld(t *testing.T, mode string) *world {
+// newWorld starts gateways that speak MPTCP with each other.
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/tandem")
 	if err != nil {
@@ -131,7 +132,7 @@ func newWorld(t *testing.T, mode string) *world {
 	w.startRADIUS(t)
 	dir := t.TempDir()
 	w.aggregator = newSide(t, "aggregator", w.Aggregator, program, dir, fmt.Sprintf(aggregatorConfig, dir))
-	w.home = newSide(t, "home", w.CPE, program, dir, fmt.Sprintf(homeConfig, dir, mode))
+	w.home = newSide(t, "home", w.CPE, program, dir, fmt.Sprintf(homeConfig, dir))
 	return w
 }
 
