@@ -203,6 +203,11 @@ func (w *world) judge(t *testing.T, before, after *[2]figures) {
 			t.Errorf("after %v, %s via %s, tunnel %v, begun %v: %v: %s: %+v\n%s", f.at.Round(time.Millisecond), f.local, f.side.name, f.tunnel, f.begun, f.err, why, books[f.side][f.local], f.still)
 		}
 	}
+	row("ends that did not come", "%d", len(w.tally.endless))
+	// docs/operations.md says why.
+	if n := len(w.tally.endless); n > 1+w.tally.transfers/1000 {
+		t.Errorf("of %d streams the end did not come: %s", n, w.tally.endless[0].still)
+	}
 	row("clients refused", "%d", len(w.tally.failures))
 	for _, why := range slices.Sorted(maps.Keys(explained)) {
 		row("", "%d %s", explained[why], why)

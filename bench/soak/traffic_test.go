@@ -50,6 +50,7 @@ type tally struct {
 	tunnels   int
 	bytes     int64 // there and back
 	corrupt   []failure
+	endless   []failure // all bytes came back right, and their end did not
 	failures  []failure
 	unable    int // the client's own network did not let it
 	fuzzed    int // connections
@@ -187,6 +188,8 @@ func (w *world) transfer(ctx context.Context, by way, random *rand.Rand, size in
 	switch {
 	case errors.Is(err, errCorrupt):
 		t.corrupt = append(t.corrupt, f)
+	case errors.Is(err, errEndless):
+		t.endless = append(t.endless, f)
 	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH):
 		t.unable++
 	case err != nil:
@@ -198,7 +201,10 @@ func (w *world) transfer(ctx context.Context, by way, random *rand.Rand, size in
 	}
 }
 
-var errCorrupt = errors.New("other bytes came back")
+var (
+	errCorrupt = errors.New("other bytes came back")
+	errEndless = errors.New("the end of the stream did not come")
+)
 
 // exchange returns how many bytes came back. It calls still if none do for a
 // while.
@@ -240,7 +246,10 @@ func (w *world) exchange(c *net.TCPConn, random *rand.Rand, size int64, every ti
 		var n int
 		n, err = c.Read(buffer)
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-			still()
+			if still(); got == size {
+				err = errEndless
+				break
+			}
 			c.SetReadDeadline(time.Now().Add(silence))
 			n, err = c.Read(buffer)
 		}
@@ -263,7 +272,7 @@ func (w *world) exchange(c *net.TCPConn, random *rand.Rand, size int64, every ti
 	if err == nil && got < size {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == nil && !slices.Equal(sent.Sum(nil), received.Sum(nil)) {
+	if (err == nil || err == errEndless) && !slices.Equal(sent.Sum(nil), received.Sum(nil)) {
 		err = fmt.Errorf("%w: %d of %d: %s", errCorrupt, got, size, check.describe(size))
 	}
 	return got, err
