@@ -151,6 +151,56 @@ func TestConvertInTheSYN(t *testing.T) {
 	}
 }
 
+// What the aggregator answers before it has the third segment of the handshake is
+// not lost if that comes without MPTCP, as it does from Linux once its SYN was sent
+// again.
+func TestAnswerBeforeTheHandshake(t *testing.T) {
+	if !inOwnNamespace(t) {
+		return
+	}
+	if err := mptcp.Supported(); err != nil {
+		t.Skip(err)
+	}
+	sysctl(t, "ipv4/tcp_fastopen", "3")
+	sysctl(t, "mptcp/blackhole_timeout", "0")
+	server := echoServer(t)
+	l := convertListener(converter.ServerConfig{})
+	l.Socket.FastOpen = 16
+	aggregator := serve(t, Options{}, l)
+	hop := toConverter("agg", aggregator.addr, mptcp.ModePrefer)
+	hop.connect.FastOpen = true
+	cpe := serve(t, Options{}, through(only{hop}))
+	begin := func() *mptcp.Conn {
+		c := dialProxy(t, cpe.addr, mptcp.ModePrefer)
+		send(t, c, []byte(hello+request(socks.Connect, server)+"early"))
+		return c
+	}
+	end := func(c *mptcp.Conn) {
+		expect(t, c, welcome)
+		if code, _ := readReply(t, c); code != socks.Succeeded {
+			t.Fatalf("reply %q", code)
+		}
+		expect(t, c, "early")
+		exchange(t, c, "words")
+	}
+	end(begin()) // for the kernel's cookie
+	filter(t, fmt.Sprintf("tcp sport %d tcp flags & (syn|ack) == (syn|ack) drop;", aggregator.addr.Port()))
+	c := begin()
+	await(t, "a server that is connected", func() bool { return aggregator.Stats().Relayed == 2 })
+	filter(t, "")
+	end(c)
+}
+
+// filter replaces the rules for packets that come in.
+func filter(t testing.TB, rules string) {
+	t.Helper()
+	nft := exec.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader("table inet f\ndelete table inet f\ntable inet f { chain in { type filter hook input priority 0; " + rules + " }\n}\n")
+	if out, err := nft.CombinedOutput(); err != nil {
+		t.Skipf("nft: %v\n%s", err, out)
+	}
+}
+
 // dropDataInSYNs drops SYNs that are longer than the IPv4 header and the
 // longest TCP header.
 func dropDataInSYNs(t testing.TB, to netip.AddrPort) {

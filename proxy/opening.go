@@ -174,6 +174,10 @@ func (s *session) readClient() bool {
 // say sends handshake bytes to the client. They are few: a client whose
 // receive window has no room for them is not served.
 func (s *session) say(b []byte) bool {
+	if e := s.worker.embryos[s]; e != nil {
+		e.unsaid = append(e.unsaid, b...)
+		return true
+	}
 	n, err := relay.Write(&s.pair.Ends[relay.Client], b)
 	if n == len(b) {
 		return true
@@ -259,9 +263,12 @@ func (s *session) fail(err error) {
 // client has read it, because a close with unread bytes would be a reset that
 // overtakes it. With nothing said the connection is reset.
 func (s *session) farewell(said bool) {
+	e := s.worker.embryos[s]
 	switch {
 	case s.phase == closed:
 		return
+	case said && e != nil:
+		e.last = true
 	case !said || s.shutdownClient() != nil:
 		s.end(s.opening.err, true)
 		return

@@ -53,6 +53,7 @@ func (s *session) join() {
 		s.carry(relay.Client, stream)
 	}
 	loop.Unregister(client)
+	delete(s.worker.embryos, s) // the stream says what it has to by itself
 	answer := o.handshake.Reply(nil, Outcome{Instance: stream.Instance()})
 	_, err = stream.Join(client.FD, redundant.LegOptions{Say: answer, Early: slices.Clone(o.in)})
 	if err != nil {

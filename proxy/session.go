@@ -126,11 +126,10 @@ func (w *worker) begin(fd int, remote netip.AddrPort, l *Listener, b *binding) {
 	if s.phase == closed {
 		return
 	}
-	if err := w.loop.Register(&s.pair.Ends[relay.Client], s); err != nil {
+	if err := w.watchClient(s); err != nil {
 		s.reject(RefusedResources, err)
 		return
 	}
-	w.nurse(s)
 	s.opening.handshake = l.FrontEnd.Greet(&s.opening.client, w.loop.Now())
 	s.greet()
 }

@@ -53,7 +53,7 @@ type worker struct {
 	accepts   map[*binding]*acceptor
 	starving  bool        // does not accept for want of descriptors
 	resume    event.Timer // ends that
-	embryos   []*session  // whose clients' handshakes are not over
+	embryos   map[*session]*embryo
 	hatching  event.Timer // looks at those
 	draining  bool
 	idle      func()        // says that the last session has ended

@@ -69,7 +69,24 @@ func (s *Socket) Drained() bool {
 // Register watches s.FD for reading and writing, edge-triggered, and calls h
 // when something changes. State that already holds is reported too.
 func (l *Loop) Register(s *Socket, h Handler) error {
-	return l.register(s, h, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	return l.register(s, h, reading|unix.EPOLLOUT)
+}
+
+// reading are the events of sockets that are not to be written to.
+const reading = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLET
+
+// RegisterReading is Register for a socket that is not to be written to before
+// WatchWriting: it becomes writable by nothing but an error or a hang-up.
+func (l *Loop) RegisterReading(s *Socket, h Handler) error { return l.register(s, h, reading) }
+
+// WatchWriting watches a socket of RegisterReading for writing as well. It becomes
+// writable soon if it can be.
+func (l *Loop) WatchWriting(s *Socket) error {
+	ev := unix.EpollEvent{Events: reading | unix.EPOLLOUT, Fd: int32(s.FD), Pad: l.slot(s.FD).gen}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_MOD, s.FD, &ev); err != nil {
+		return fmt.Errorf("watch descriptor %d for writing: %w", s.FD, err)
+	}
+	return nil
 }
 
 // RegisterListener watches a listening socket that several loops share. The
