@@ -54,7 +54,7 @@ demo: deps build ## a home with two access links in network namespaces, one of w
 	$(GO) run ./bench/demo -tandem $(BIN)
 
 # What make bench runs: at most 20 minutes on two cores, which a test adds up.
-BENCH_SET := paths-handover options-rate-limit options-weighted options-overflow apps-voice apps-typing apps-pages apps-bulk-home relay-bulk8 relay-connections-mptcp
+BENCH_SET := paths-handover options-rate-limit options-weighted options-overflow apps-voice apps-pages apps-bulk-home relay-bulk8 relay-connections-mptcp relay-idle-mptcp
 
 .PHONY: bench
 bench: deps build peers ## what Tandem does, measured here, as one HTML page (20 minutes; needs root)

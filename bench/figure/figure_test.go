@@ -38,11 +38,17 @@ func TestMedianInterval(t *testing.T) {
 
 func TestPlots(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sub", "a.svg")
+	var many []Bar
+	for i := range 12 {
+		many = append(many, Bar{Name: "a long name", Value: float64(i)})
+	}
 	axes := Axes{Title: "Title of it", X: "time in s", Y: "rate"}
 	for name, p := range map[string]*Plot{
 		"lines": Lines(axes, Series{Name: "first", X: []float64{0, 1}, Y: []float64{1, 2}, Steps: true}).Limit(Line{"limit", 5}).Mark(Line{"mark", 1}),
 		"cdf":   CDF(axes, Distribution{"first", []float64{3, 1, 2}}),
 		"bars":  Bars(axes, Bar{"first", 2, Interval{1, 3}}, Bar{Name: "second", Value: 1}),
+		"many":  Bars(axes, many...),
+		"log":   Lines(axes, Series{Name: "first", X: []float64{0, 1}, Y: []float64{1, 200}}).LogY(0.5).Places(Line{"50 %", 0.3}),
 	} {
 		if err := p.Save(file); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -50,6 +56,9 @@ func TestPlots(t *testing.T) {
 		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "<svg") || !strings.Contains(string(text), ">Title of it<") {
 			t.Errorf("%s: %v, %.80s", name, err, text)
 		}
+	}
+	if err := Lines(axes).LogY(0).Save(file); err == nil {
+		t.Error("a logarithmic axis from 0 is accepted")
 	}
 	if err := Lines(axes, Series{X: []float64{1}}).Save(file); err == nil {
 		t.Error("a series without values is accepted")

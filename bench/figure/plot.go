@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"image/color"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,8 @@ import (
 const (
 	width  = 18 * vg.Centimeter
 	height = 9 * vg.Centimeter
+	// barRoom is about how wide the part with bars is.
+	barRoom = width - 2.5*vg.Centimeter
 )
 
 // Colours that are told apart by colour-blind readers too (Okabe and Ito).
@@ -129,7 +132,8 @@ func Bars(a Axes, bars ...Bar) *Plot {
 			ranges.YErrors = append(ranges.YErrors, struct{ Low, High float64 }{b.Value - b.Range.Low, b.Range.High - b.Value})
 		}
 	}
-	chart, err := plotter.NewBarChart(values, vg.Points(40))
+	room := barRoom / vg.Length(max(len(bars), 1))
+	chart, err := plotter.NewBarChart(values, min(vg.Points(40), 0.9*room))
 	if err != nil {
 		p.err = err
 		return p
@@ -137,6 +141,7 @@ func Bars(a Axes, bars ...Bar) *Plot {
 	chart.Color, chart.LineStyle.Width = palette[0], 0
 	p.plot.Add(chart)
 	p.plot.NominalX(names...)
+	p.slantX(names, room)
 	// Room for the whole of the first and the last bar.
 	p.plot.X.Min, p.plot.X.Max = -0.6, float64(len(bars))-0.4
 	if len(ranges.XYs) > 0 {
@@ -149,6 +154,18 @@ func Bars(a Axes, bars ...Bar) *Plot {
 		p.plot.Add(bars)
 	}
 	return p
+}
+
+// slantX sets the names below bars aslant if they would run into each other.
+func (p *Plot) slantX(names []string, room vg.Length) {
+	label := &p.plot.X.Tick.Label
+	for _, name := range names {
+		// Readers' fonts may be wider than the one that is measured here.
+		if 1.1*label.Width(name) > room {
+			label.Rotation, label.XAlign, label.YAlign = math.Pi/6, text.XRight, text.YTop
+			return
+		}
+	}
 }
 
 type whiskers struct {
@@ -185,6 +202,27 @@ func (p *Plot) Limit(l Line) *Plot {
 	f := plotter.NewFunction(func(float64) float64 { return l.Value })
 	p.plot.Y.Max = max(p.plot.Y.Max, l.Value*1.05)
 	p.dash(f, l.Name)
+	return p
+}
+
+// Places puts names at places of the X axis instead of numbers.
+func (p *Plot) Places(places ...Line) *Plot {
+	var marks plot.ConstantTicks
+	for _, l := range places {
+		marks = append(marks, plot.Tick{Value: l.Value, Label: l.Name})
+	}
+	p.plot.X.Tick.Marker = marks
+	return p
+}
+
+// LogY makes the Y axis logarithmic, from a value above 0 up.
+func (p *Plot) LogY(from float64) *Plot {
+	if !(from > 0) {
+		p.err = fmt.Errorf("logarithmic axis from %v", from)
+		return p
+	}
+	p.plot.Y.Min, p.plot.Y.Max = from, max(p.plot.Y.Max, 10*from)
+	p.plot.Y.Scale, p.plot.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	return p
 }
 

@@ -50,10 +50,10 @@ var Experiments = []experiment.Experiment{
 		ID: "relay-latency", Title: "Latency of new connections under load",
 		Question: "How long do new connections take through each relay while it has a part of the load that it can carry?",
 		Setup: fmt.Sprintf("Open loop: connections arrive at times of a Poisson process, whether or not earlier ones have been answered; on each a request of 1 kB and an answer of 1 kB. Latency is from when a connection was due to the last byte of its answer. "+
-			"First a closed loop with %d at a time finds out what each carries; then the load is %g of what Tandem's forward carries, the same for all, and %g of what each carries itself. Clients speak MPTCP.", parallel, sameShare, ownShare) + common,
+			"First a closed loop with %d at a time finds out what each carries, in three rounds; then the load is %g of what Tandem's forward carries, the same for all, and %g of what each carries itself. Clients speak MPTCP.", parallel, sameShare, ownShare) + common,
 		Drawing: drawing,
 		Metrics: latencyMetrics(),
-		Takes:   3*time.Minute + 20*time.Second, Quick: 4 * time.Second,
+		Takes:   3 * time.Minute, Quick: 4 * time.Second,
 		Run: latency,
 	},
 	idleExperiment(true), idleExperiment(false),
@@ -93,10 +93,10 @@ var bulk8 = experiment.Experiment{
 	Setup:    "Eight connections that begin together, for 0.3 s that do not count and 0.7 s that do, to the server and from it. Clients speak MPTCP." + common,
 	Drawing:  drawing,
 	Metrics:  rateMetrics(bulk(true, 8)),
-	Takes:    3 * time.Minute, Quick: 3 * time.Second,
+	Takes:    2*time.Minute + 15*time.Second, Quick: 3 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 		parts := bulk(true, 8)
-		return compare(ctx, e, r, e.Rounds(6, 1), parts, func(f *field) {
+		return compare(ctx, e, r, e.Rounds(5, 1), parts, func(f *field) {
 			for _, p := range parts {
 				f.atLeast(p.name, tandemForward, peers.DirectName, 0.85, p.name+": "+tandemForward+" at least 0.85 of no relay")
 				f.atLeastBest(p.name, tandemForward, "", 1, p.name+": "+tandemForward+" at least as fast as the best of all others")
@@ -131,7 +131,7 @@ func idleExperiment(mptcp bool) experiment.Experiment {
 			" Congestion control is reno.",
 		Drawing: drawing,
 		Metrics: idleMetrics(),
-		Takes:   3 * time.Minute, Quick: 3 * time.Second,
+		Takes:   2 * time.Minute, Quick: 4 * time.Second,
 		Run: idle(mptcp),
 	}
 }

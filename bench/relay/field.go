@@ -42,6 +42,7 @@ type contestant struct {
 
 	lostCount int
 	lostWhy   string
+	remarked  map[string]bool
 }
 
 // lost counts connections that failed beside others that did not.

@@ -28,7 +28,7 @@ func (f *field) giveBack() time.Duration {
 	if f.e.Quick {
 		return time.Second
 	}
-	return 5 * time.Second
+	return 3 * time.Second
 }
 
 // Limits of idle tunnels.
@@ -72,7 +72,7 @@ func idle(mptcp bool) func(context.Context, *experiment.Env, *experiment.Result)
 		if e.Quick {
 			count = 100
 		}
-		err = r.Turns(ctx, e.Rounds(3, 1), f.arms(func(ctx context.Context, c *contestant, _ int) (experiment.Measured, error) {
+		err = r.Turns(ctx, e.Rounds(2, 1), f.arms(func(ctx context.Context, c *contestant, _ int) (experiment.Measured, error) {
 			return f.holdOne(ctx, c, mptcp, count)
 		})...)
 		if err != nil {
@@ -160,10 +160,10 @@ func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, cou
 	if next.Connections == 1 {
 		m[nextMetric] = millis(next.Latency.Max())
 	} else {
-		f.r.Remark(c.name, "does not serve the next connection beside %d tunnels: %v", opened.Connections, failure(&next))
+		f.once(c, "does not serve the next connection", "beside %d tunnels: %v", opened.Connections, failure(&next))
 	}
 	if opened.Failed > 0 {
-		f.r.Remark(c.name, "opens %d of %d: %s", opened.Connections, count, opened.Error)
+		f.once(c, "does not open all", "%d of %d: %s", opened.Connections, count, opened.Error)
 	}
 	client.in.Close()
 	if err := client.Wait(); err != nil {
@@ -179,6 +179,17 @@ func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, cou
 	m[leftMetric] = float64(max(after.Descriptors-before.Descriptors, 0))
 	m[keptMetric] = float64(after.Memory-before.Memory) / 1e6
 	return m, nil
+}
+
+// once remarks on a contestant in the first repetition in which something shows.
+func (f *field) once(c *contestant, what, format string, args ...any) {
+	if c.remarked == nil {
+		c.remarked = map[string]bool{}
+	}
+	if !c.remarked[what] {
+		c.remarked[what] = true
+		f.r.Remark(c.name, "%s: %s", what, fmt.Sprintf(format, args...))
+	}
 }
 
 // another has one more exchange beside the tunnels.

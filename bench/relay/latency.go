@@ -96,23 +96,30 @@ func latency(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 	return nil
 }
 
-// capacities are the connections per second that each carries in a closed loop.
+// capacities are the connections per second that each carries in a closed loop,
+// medians of some rounds.
 func (f *field) capacities(ctx context.Context, at lane) (map[string]float64, error) {
+	rates := map[string][]float64{}
+	job := load.Job{Workload: load.Connections, MPTCP: at.mptcp, Streams: parallel}
+	_, job.Duration = cell(f.e)
+	for range f.e.Rounds(3, 1) {
+		for _, c := range f.contestants {
+			x := c.lanes[at]
+			got, _, err := f.do(ctx, x, job)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				x.failed = err
+				continue
+			}
+			rates[c.name] = append(rates[c.name], got.PerSecond())
+			f.e.Tell("%s carries %.0f connections per second", c.name, got.PerSecond())
+		}
+	}
 	carries := map[string]float64{}
-	for _, c := range f.contestants {
-		x := c.lanes[at]
-		job := load.Job{Workload: load.Connections, MPTCP: at.mptcp, Streams: parallel}
-		_, job.Duration = cell(f.e)
-		got, _, err := f.do(ctx, x, job)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			x.failed = err
-			continue
-		}
-		carries[c.name] = got.PerSecond()
-		f.e.Tell("%s carries %.0f connections per second", c.name, got.PerSecond())
+	for name, all := range rates {
+		carries[name] = figure.Median(all)
 	}
 	return carries, nil
 }
@@ -144,6 +151,7 @@ func (f *field) percentiles(o *offered, carries map[string]float64) {
 	f.r.NextTable("All rounds together, at " + o.title)
 	f.r.Columns("", "carries, conn/s", "load, conn/s", "answered", "failed", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms")
 	var lines []figure.Series
+	least := math.Inf(1)
 	for _, c := range f.contestants {
 		total := o.totals[c.name]
 		if total == nil {
@@ -159,21 +167,27 @@ func (f *field) percentiles(o *offered, carries map[string]float64) {
 		// One that has more than it carries would leave no room for the others.
 		if o.rate(c) < carries[c.name] {
 			lines = append(lines, tail(c.name, l))
+			least = min(least, lines[len(lines)-1].Y[0])
 		}
 	}
 	name := map[string]string{sameLoad: "same", ownLoad: "own"}[o.metric]
 	f.r.Plot(name, figure.Lines(figure.Axes{
-		Title: "Latency at " + o.title, X: "slowest of how many connections (powers of ten)", Y: "ms",
-	}, lines...))
+		Title: "Latency at " + o.title, X: "so many connections take no longer", Y: "ms",
+	}, lines...).LogY(least).Places(
+		figure.Line{Name: "50 %", Value: math.Log10(2)}, figure.Line{Name: "90 %", Value: 1},
+		figure.Line{Name: "99 %", Value: 2}, figure.Line{Name: "99.9 %", Value: 3}))
 }
 
-// tail is the latency of the slowest of ten, a hundred, a thousand connections:
-// percentiles on a scale on which tails can be seen.
+// tail is percentiles from the median on, at the power of ten of which one
+// connection is slower: on this scale tails can be seen.
 func tail(name string, l *workload.Latency) figure.Series {
 	s := figure.Series{Name: name}
-	for nines := 0.0; math.Pow(10, nines) <= float64(l.Count()) && nines <= 3; nines += 0.1 {
-		s.X = append(s.X, nines)
-		s.Y = append(s.Y, millis(l.Percentile(100*(1-math.Pow(10, -nines)))))
+	for _, slower := range []float64{2, 2.5, 3, 4, 5, 7, 10, 14, 20, 30, 50, 70, 100, 140, 200, 300, 500, 700, 1000} {
+		if slower > 2 && slower > float64(l.Count()) {
+			break
+		}
+		s.X = append(s.X, math.Log10(slower))
+		s.Y = append(s.Y, millis(l.Percentile(100*(1-1/slower))))
 	}
 	return s
 }
