@@ -151,7 +151,7 @@ func compare(ctx context.Context, e *experiment.Env, r *experiment.Result, round
 		names = append(names, p.name)
 	}
 	f.ratios(names...)
-	f.about()
+	f.about(ctx)
 	judge(f)
 	for _, p := range parts {
 		title := map[load.Workload]string{

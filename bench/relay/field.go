@@ -202,8 +202,17 @@ func failure(r *load.Result) error {
 }
 
 // do has a client do a job in a lane, and returns the CPU time in seconds that
-// the relay took for it.
+// the relay took for it. A relay that fails most of it has no figures.
 func (f *field) do(ctx context.Context, x *run, job load.Job) (r load.Result, cpu float64, err error) {
+	r, cpu, err = f.try(ctx, x, job)
+	if err == nil && r.Failed > r.Connections {
+		err = x.dead(failure(&r))
+	}
+	return r, cpu, err
+}
+
+// try does so, and leaves it at that as long as something succeeds.
+func (f *field) try(ctx context.Context, x *run, job load.Job) (r load.Result, cpu float64, err error) {
 	if x.failed != nil {
 		return r, 0, x.failed
 	}
@@ -219,8 +228,7 @@ func (f *field) do(ctx context.Context, x *run, job load.Job) (r load.Result, cp
 	if err != nil {
 		return r, 0, err
 	}
-	// Some connections may fail; a relay that fails most of them has no figures.
-	if r.Connections == 0 && r.Total == 0 || r.Failed > r.Connections {
+	if r.Connections == 0 && r.Total == 0 {
 		return r, 0, x.dead(failure(&r))
 	}
 	return r, after - before, nil
@@ -248,10 +256,10 @@ func (x *run) cpu() (float64, error) {
 }
 
 // about makes a table of how everybody is run.
-func (f *field) about() {
+func (f *field) about(ctx context.Context) {
 	f.r.NextTable("How each is run")
-	f.r.Columns("", "speaks with clients", "configuration")
+	f.r.Columns("", "speaks with clients", "version", "configuration")
 	for _, c := range f.contestants {
-		f.r.Row(c.name, string(c.peer.Front), c.peer.About)
+		f.r.Row(c.name, string(c.peer.Front), c.peer.Version(ctx), c.peer.About)
 	}
 }

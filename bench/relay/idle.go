@@ -79,7 +79,7 @@ func idle(mptcp bool) func(context.Context, *experiment.Env, *experiment.Result)
 			return err
 		}
 		r.Summary()
-		f.about()
+		f.about(ctx)
 		for _, x := range ours {
 			f.judgeIdle(x.name, count)
 		}

@@ -91,7 +91,7 @@ func latency(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 	for _, o := range loads {
 		f.percentiles(o, carries)
 	}
-	f.about()
+	f.about(ctx)
 	f.judgeLatency(loads)
 	return nil
 }
@@ -128,7 +128,8 @@ func (f *field) capacities(ctx context.Context, at lane) (map[string]float64, er
 func (f *field) offer(ctx context.Context, c *contestant, at lane, o *offered, round int, m experiment.Measured) error {
 	job := load.Job{Workload: load.Arrivals, MPTCP: at.mptcp, PerSecond: o.rate(c), Seed: f.e.Seed + uint64(round)}
 	_, job.Duration = cell(f.e)
-	got, _, err := f.do(ctx, c.lanes[at], job)
+	// More than it carries is no reason to be out.
+	got, _, err := f.try(ctx, c.lanes[at], job)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ var telemetry = experiment.Experiment{
 		for _, p := range telemetryParts {
 			r.Row(p.name, r.Compare(p.name, withTelemetry, withoutTelemetry).String(), r.Compare(p.metric(cpuMetric), withTelemetry, withoutTelemetry).String())
 		}
-		f.about()
+		f.about(ctx)
 		for _, p := range telemetryParts {
 			f.atLeast(p.name, withTelemetry, withoutTelemetry, 0.99, p.name+": at least 0.99 of what it is without")
 			f.plot(p.name, p.name+", with telemetry and without")

@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,6 +42,7 @@ type Peer struct {
 	About string
 
 	command func(Setup) (command, error)
+	version func(context.Context) string // nil: nothing that has one
 }
 
 // command is how a peer is started.
@@ -89,29 +91,29 @@ func (p *Peer) Label() string {
 func All(t Tools) []Peer {
 	return append([]Peer{
 		{Name: DirectName, Front: None, About: "the client and the source without a relay: the limit of this machine"},
-		{CopyName, Forward, "bare relay of two *net.TCPConn with io.Copy, a goroutine per direction", t.copy},
-		{TandemName, Forward, aboutTandem, t.tandem(Forward, false)},
-		{TandemName, SOCKS5, aboutTandem, t.tandem(SOCKS5, false)},
+		{CopyName, Forward, "bare relay of two *net.TCPConn with io.Copy, a goroutine per direction", t.copy, goVersion},
+		{TandemName, Forward, aboutTandem, t.tandem(Forward, false), nil},
+		{TandemName, SOCKS5, aboutTandem, t.tandem(SOCKS5, false), nil},
 	}, Others(t)...)
 }
 
 // Telling returns Tandem as it is in All, and Tandem with metrics, traces and
 // records: beside each other they show what those cost.
 func Telling(t Tools) (silent, telling Peer) {
-	return Peer{TandemName, Forward, aboutTandem, t.tandem(Forward, false)},
-		Peer{TandemName, Forward, "tandem run with metrics over OTLP each second, 1 % of connections traced, records in a file", t.tandem(Forward, true)}
+	return Peer{TandemName, Forward, aboutTandem, t.tandem(Forward, false), nil},
+		Peer{TandemName, Forward, "tandem run with metrics over OTLP each second, 1 % of connections traced, records in a file", t.tandem(Forward, true), nil}
 }
 
 // Others returns the relays that are not Tandem.
 func Others(t Tools) []Peer {
 	return []Peer{
-		{"haproxy", Forward, "mode tcp, one thread per CPU; bulk: splicing through 1 MiB pipes; inherits its MPTCP listener", haproxy},
-		{"nginx", Forward, "stream, one worker per CPU, reuseport; bulk: 256 KiB buffers; inherits its MPTCP listener", nginx},
-		{"microsocks", SOCKS5, "no options; MPTCP by mptcpize", microsocks},
-		{"dante", SOCKS5, "no authentication, no logs; MPTCP by mptcpize", dante},
-		{"armon", SOCKS5, "github.com/armon/go-socks5, its own server", t.armon},
-		{"sing-box", SOCKS5, "inbound socks, outbound direct, no logs; tcp_multi_path", t.singBox},
-		{"xray", SOCKS5, "inbound socks, outbound freedom, no logs; tcpMptcp", t.xray},
+		{"haproxy", Forward, "mode tcp, one thread per CPU; bulk: splicing through 1 MiB pipes; inherits its MPTCP listener", haproxy, debian("haproxy")},
+		{"nginx", Forward, "stream, one worker per CPU, reuseport; bulk: 256 KiB buffers; inherits its MPTCP listener", nginx, debian("nginx-light")},
+		{"microsocks", SOCKS5, "no options; MPTCP by mptcpize", microsocks, debian("microsocks")},
+		{"dante", SOCKS5, "no authentication, no logs; MPTCP by mptcpize", dante, debian("dante-server")},
+		{"armon", SOCKS5, "github.com/armon/go-socks5, its own server", t.armon, t.module("armon", "github.com/armon/go-socks5")},
+		{"sing-box", SOCKS5, "inbound socks, outbound direct, no logs; tcp_multi_path", t.singBox, t.module("sing-box", "github.com/sagernet/sing-box")},
+		{"xray", SOCKS5, "inbound socks, outbound freedom, no logs; tcpMptcp", t.xray, t.module("xray", "github.com/xtls/xray-core")},
 	}
 }
 

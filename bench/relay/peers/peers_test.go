@@ -146,6 +146,28 @@ func ask(t *testing.T, program, dir string, args ...string) {
 	}
 }
 
+// TestVersions asks what is there: Go of this program, and a package that every
+// Debian has.
+func TestVersions(t *testing.T) {
+	for _, p := range All(tools(t)) {
+		v := p.Version(t.Context())
+		if p.Name == CopyName && !strings.HasPrefix(v, "go") || p.Name == DirectName && v != "" {
+			t.Errorf("%s: %q", p.Name, v)
+		}
+	}
+	if v := tools(t).module("xray", "github.com/xtls/xray-core")(t.Context()); v != "" {
+		t.Errorf("a program that is none: %q", v)
+	}
+	if _, err := exec.LookPath("dpkg-query"); err == nil {
+		if v := debian("dpkg")(t.Context()); v == "" {
+			t.Error("no version of dpkg")
+		}
+	}
+	if v := debian("no-such-package")(t.Context()); v != "" {
+		t.Errorf("a package that is not there: %q", v)
+	}
+}
+
 func TestMissingPeersAreNamed(t *testing.T) {
 	none := Tools{Child: child, Dir: t.TempDir()}
 	missing := 0

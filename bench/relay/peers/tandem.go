@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/relay/reference"
 )
 
-const aboutTandem = "tandem run, one event loop per CPU"
+const aboutTandem = "tandem run, one event loop per CPU; no limit to connections that wait for their server (1024 of one source by default)"
 
 // prometheusPorts is how far above its listener a tandem that tells has metrics.
 const prometheusPorts = 1000
@@ -32,6 +32,8 @@ func (t Tools) tandem(front Front, telling bool) func(Setup) (command, error) {
 			"log: {level: warn}",
 			"drain-timeout: 0s",
 			`admin: {socket: ""}`,
+			// All clients have one address here; the others have no such limit.
+			"limits: {per-source: {pending: 0}}",
 			"listeners:",
 			"  - name: relay",
 			"    type: " + string(front),
