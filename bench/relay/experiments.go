@@ -127,7 +127,7 @@ func idleExperiment(mptcp bool) experiment.Experiment {
 	return experiment.Experiment{
 		ID: map[bool]string{true: "relay-idle-mptcp", false: "relay-idle-tcp"}[mptcp], Title: "9,500 idle tunnels through each relay, over " + spoken(mptcp),
 		Question: "What memory and descriptors does an idle tunnel take of each relay, with " + spoken(mptcp) + " to the client?",
-		Setup: fmt.Sprintf("%d connections with an exchange of 1 kB on each, then nothing; then one more connection, then all close. Each relay is started anew for it and may have %d descriptors; it is looked at before, a second after the last exchange, and when all have gone. Memory is user memory (PSS). Clients speak %s.", manyTunnels, descriptors, spoken(mptcp)) +
+		Setup: fmt.Sprintf("%d connections with an exchange of 1 kB on each, then nothing; then one more connection, then all close. Each relay is started anew for it and may have %d descriptors; it is looked at before, a second after the last exchange, and when all have gone. Memory is user memory, without pages of files, which processes share (Pss_Anon). Clients speak %s.", manyTunnels, descriptors, spoken(mptcp)) +
 			" Congestion control is reno.",
 		Drawing: drawing,
 		Metrics: idleMetrics(),

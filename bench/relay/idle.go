@@ -154,7 +154,7 @@ func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, cou
 	n := float64(opened.Connections)
 	m := experiment.Measured{
 		openMetric:        n,
-		memoryMetric:      float64(held.Memory-before.Memory) / 1000 / n,
+		memoryMetric:      float64(held.Anonymous-before.Anonymous) / 1000 / n,
 		descriptorsMetric: float64(held.Descriptors-before.Descriptors) / n,
 	}
 	if next.Connections == 1 {
@@ -177,7 +177,7 @@ func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, cou
 		return nil, fmt.Errorf("when %d tunnels closed: %w", opened.Connections, errNothing)
 	}
 	m[leftMetric] = float64(max(after.Descriptors-before.Descriptors, 0))
-	m[keptMetric] = float64(after.Memory-before.Memory) / 1e6
+	m[keptMetric] = float64(after.Anonymous-before.Anonymous) / 1e6
 	return m, nil
 }
 
