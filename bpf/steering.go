@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -202,15 +203,22 @@ func (s *Steering) start(p *Programs) error {
 	if err != nil {
 		return fmt.Errorf("open ring: %w", err)
 	}
+	var closing atomic.Bool
 	s.opened.add(closer(func() {
-		reader.Close() // ends the goroutine, which uses the others
+		// The goroutine uses the others, and asks the reader what it has, which
+		// nobody may once that is closed.
+		closing.Store(true)
+		if reader.Flush() != nil {
+			reader.Close()
+		}
 		s.waking.Wait()
+		reader.Close()
 	}))
 	namespace, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return fmt.Errorf("network namespace: %w", err)
 	}
-	s.waking.Go(func() { s.wake(reader, namespace) })
+	s.waking.Go(func() { s.wake(reader, &closing, namespace) })
 	p.steering = s
 	return nil
 }
@@ -225,8 +233,9 @@ func (c closer) Close() error {
 
 func (s *Steering) close() error { return s.opened.close() }
 
-// wake kicks subflows when the programs ask for it, in a network namespace.
-func (s *Steering) wake(asked *ringbuf.Reader, namespace *os.File) {
+// wake kicks subflows when the programs ask for it, in a network namespace, until
+// the reader is flushed because all is closing.
+func (s *Steering) wake(asked *ringbuf.Reader, closing *atomic.Bool, namespace *os.File) {
 	// The thread ends with the goroutine, because it is not unlocked.
 	runtime.LockOSThread()
 	defer namespace.Close()
@@ -234,11 +243,11 @@ func (s *Steering) wake(asked *ringbuf.Reader, namespace *os.File) {
 		return
 	}
 	var record ringbuf.Record
-	for asked.ReadInto(&record) == nil {
+	for !closing.Load() && asked.ReadInto(&record) == nil {
 		// One walk serves all that have asked before it.
 		for asked.AvailableBytes() > 0 && asked.ReadInto(&record) == nil {
 		}
-		s.bringInLine(0) // fails when closed, as the next read does
+		s.bringInLine(0) // if it fails, the next wish tries again
 	}
 }
 
