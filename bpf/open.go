@@ -92,6 +92,8 @@ type concern interface {
 	load(Options) error
 	// start attaches it to the cgroup of p, and hands it to those who use it.
 	start(p *Programs) error
+	// programs are those that it runs, by name.
+	programs() map[string]*ebpf.Program
 	// close detaches it, if it is attached, and frees everything.
 	close() error
 }

@@ -40,6 +40,7 @@ type Steering struct {
 	incoming *ringbuf.Reader
 	record   ringbuf.Record
 	without  map[string]error // congestion controls that cannot be wrapped
+	wrapped  map[string]*ebpf.Collection
 
 	instance string // part of the names of congestion controls
 
@@ -77,6 +78,7 @@ func (s *Steering) load(o Options) error {
 	var names [schedulerFamilyFAMILIES][2][caNameSize]byte
 	s.instance = fmt.Sprintf("%05x", rand.Uint32N(1<<20))
 	s.without = make(map[string]error)
+	s.wrapped = make(map[string]*ebpf.Collection)
 	present := 0
 	for family, name := range wrappable {
 		if name == "" {
@@ -136,6 +138,7 @@ func (s *Steering) wrap(spec *ebpf.CollectionSpec, name string, names [2][caName
 		}
 		s.opened.add(l)
 	}
+	s.wrapped[name] = c
 	return nil
 }
 

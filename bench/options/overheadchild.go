@@ -7,11 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bpf"
@@ -19,21 +23,24 @@ import (
 	"github.com/tandem-gateway/tandem/options"
 )
 
-// overheadChild has the load as its argument. For each duration that it reads it
-// writes a transfer.
+// overheadChild has the load as its argument. For each [transferFor] that it
+// reads it writes a transfer.
 const overheadChild = "options-overhead"
 
 // bench is what the child needs.
 type bench struct {
 	load     load
+	programs *bpf.Programs
 	steering *bpf.Steering
-	ln       *net.TCPListener
 }
 
 func serveOverhead(ctx context.Context, args []string) (err error) {
 	b := &bench{load: load(args[0])}
+	if err := useOneProcessor(); err != nil {
+		return err
+	}
 	if b.load != noPrograms {
-		o := bpf.Options{Steering: true, Requests: b.load == parsing || b.load == asking}
+		o := bpf.Options{Steering: true, Requests: slices.Contains([]load{listening, asking, parsing}, b.load)}
 		programs, err := bpf.Open(o)
 		if err != nil {
 			return err
@@ -46,23 +53,19 @@ func serveOverhead(ctx context.Context, args []string) (err error) {
 		if err := programs.Missing(); err != nil {
 			return err
 		}
-		b.steering = programs.Steering()
+		b.programs, b.steering = programs, programs.Steering()
 		reading.Go(b.read)
 	}
-	if b.ln, err = mptcp.NewListener(loopback, mptcp.ListenOptions{Mode: mptcp.ModeRequire}); err != nil {
-		return err
-	}
-	defer b.ln.Close()
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	if err := out.Encode("ready"); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		var d time.Duration
-		if in.Decode(&d) != nil {
+		var wanted transferFor
+		if in.Decode(&wanted) != nil {
 			return nil
 		}
-		t, err := b.transfer(ctx, d)
+		t, err := b.transfer(ctx, wanted)
 		if err != nil {
 			return err
 		}
@@ -83,26 +86,52 @@ func (b *bench) read() {
 	}
 }
 
+// connect opens a connection. Programs keep the queue of each subflow short from
+// its beginning, which by itself makes a transfer over loopback faster: for the
+// arm without programs they are there until then.
+func (b *bench) connect(ctx context.Context) (client, server *net.TCPConn, err error) {
+	if b.load == noPrograms {
+		var programs *bpf.Programs
+		if programs, err = bpf.Open(bpf.Options{Steering: true}); err != nil {
+			return nil, nil, err
+		}
+		defer func() { err = errors.Join(err, programs.Close()) }()
+		if err := programs.Missing(); err != nil {
+			return nil, nil, err
+		}
+	}
+	// A listener belongs to the cgroup that it was made in.
+	ln, err := mptcp.NewListener(loopback, mptcp.ListenOptions{Mode: mptcp.ModeRequire})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ln.Close()
+	dialer := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}, Timeout: patience}
+	c, err := dialer.DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	if server, err = ln.AcceptTCP(); err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return c.TCPConn, server, nil
+}
+
 // warmUp is how long a transfer is under way before it counts.
 const warmUp = 100 * time.Millisecond
 
-func (b *bench) transfer(ctx context.Context, d time.Duration) (t transfer, err error) {
-	dialer := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}, Timeout: patience}
-	client, err := dialer.DialContext(ctx, "tcp", b.ln.Addr().String())
+func (b *bench) transfer(ctx context.Context, wanted transferFor) (t transfer, err error) {
+	client, server, err := b.connect(ctx)
 	if err != nil {
 		return t, err
 	}
 	defer client.Close()
-	server, err := b.ln.AcceptTCP()
-	if err != nil {
-		return t, err
-	}
 	var running sync.WaitGroup
 	ending := make(chan struct{})
 	defer running.Wait()
 	defer server.Close()
 	defer close(ending)
-	asking, err := b.prepare(client.TCPConn, server)
+	asking, err := b.prepare(client, server)
 	if err != nil {
 		return t, err
 	}
@@ -129,10 +158,18 @@ func (b *bench) transfer(ctx context.Context, d time.Duration) (t transfer, err 
 	if _, err := until(time.Now().Add(warmUp)); err != nil {
 		return t, err
 	}
+	count := func() ([]usage, error) { return nil, nil }
+	if wanted.Count {
+		if count, err = b.counting(); err != nil {
+			return t, err
+		}
+	}
 	start, before := time.Now(), cpuTime()
-	t.Bytes, err = until(start.Add(d))
+	t.Bytes, err = until(start.Add(wanted.Time))
 	t.Elapsed, t.CPU = time.Since(start), cpuTime()-before
-	if err != nil {
+	var uncounted error
+	t.Programs, uncounted = count()
+	if err = errors.Join(err, uncounted); err != nil {
 		return t, err
 	}
 	list, err := subflows(server)
@@ -142,11 +179,36 @@ func (b *bench) transfer(ctx context.Context, d time.Duration) (t transfer, err 
 	return t, err
 }
 
+// counting has the kernel count what the programs do until the end is called.
+func (b *bench) counting() (end func() ([]usage, error), err error) {
+	statistics, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		return nil, err
+	}
+	before, err := b.programs.Usage()
+	if err != nil {
+		return nil, errors.Join(err, statistics.Close())
+	}
+	return func() ([]usage, error) {
+		after, err := b.programs.Usage()
+		if err = errors.Join(err, statistics.Close()); err != nil {
+			return nil, err
+		}
+		var list []usage
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			if n := after[name].Runs - before[name].Runs; n > 0 {
+				list = append(list, usage{Name: name, Runs: n, Time: after[name].Time - before[name].Time})
+			}
+		}
+		return list, nil
+	}, nil
+}
+
 // prepare does with a connection what the load says, and returns what is to be
 // done beside the transfer.
 func (b *bench) prepare(client, server *net.TCPConn) (beside func(<-chan struct{}), err error) {
 	beside = func(<-chan struct{}) {}
-	if b.load == noPrograms || b.load == attached {
+	if slices.Contains([]load{noPrograms, attached, listening}, b.load) {
 		return beside, nil
 	}
 	ours, err := token(client)
@@ -180,6 +242,35 @@ func (b *bench) prepare(client, server *net.TCPConn) (beside func(<-chan struct{
 			}
 		}
 	}, nil
+}
+
+// useOneProcessor keeps all threads of this process, and those that they will
+// start, on the last of the processors that it may use.
+func useOneProcessor() error {
+	var may, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil {
+		return fmt.Errorf("processors: %w", err)
+	}
+	for cpu := range len(may) * 64 {
+		if may.IsSet(cpu) {
+			one.Zero()
+			one.Set(cpu)
+		}
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err == nil {
+			err = unix.SchedSetaffinity(id, &one)
+		}
+		if err != nil {
+			return fmt.Errorf("keep thread %s on a processor: %w", t.Name(), err)
+		}
+	}
+	return nil
 }
 
 // cpuTime is what this process has used.

@@ -74,7 +74,7 @@ func measureScale(ctx context.Context, e *experiment.Env, r *experiment.Result) 
 		return err
 	}
 	var c changes
-	err = w.call(0, &c)
+	err = w.call(time.Duration(0), &c)
 	if err = errors.Join(err, w.stop()); err != nil {
 		return err
 	}

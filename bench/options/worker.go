@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/lab"
@@ -48,9 +47,9 @@ func startWorker(ctx context.Context, h *lab.Host, e *experiment.Env, child stri
 	return w, nil
 }
 
-// call has the worker do something for so long.
-func (w *worker) call(d time.Duration, result any) error {
-	if err := w.ask.Encode(d); err != nil {
+// call has the worker do something: for so long, or what else it takes.
+func (w *worker) call(what, result any) error {
+	if err := w.ask.Encode(what); err != nil {
 		return err
 	}
 	return w.answers.Decode(result)
