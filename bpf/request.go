@@ -58,25 +58,43 @@ func (s *Steering) Ask(token, subflow uint32, r Record) error {
 	if r.Type >= echoBit {
 		return fmt.Errorf("ask over connection %08x: %w: type %d", token, ErrPolicy, r.Type)
 	}
-	return s.write(token, schedulerRequest{Option: experiment(r.Type, r.Value), Left: RequestAttempts, Subflow: subflow})
+	return s.write(outgoing{token, schedulerRequest{Option: experiment(r.Type, r.Value), Left: RequestAttempts, Subflow: subflow}})[0]
 }
 
-// Answer has the answer to a request written, with what was granted.
-func (s *Steering) Answer(token, subflow uint32, r Record) error {
-	return s.write(token, schedulerRequest{Option: experiment(r.Type|echoBit, r.Value), Left: AnswerAttempts, Subflow: subflow})
+// Reply is the answer to a request, with what was granted.
+type Reply struct {
+	Token   uint32
+	Subflow uint32 // to write it on, or 0
+	Record
 }
 
-// AdvertiseUserTimeout tells the peer how long this end lets data stay without
-// acknowledgement (RFC 5482), rounded up to seconds, or to minutes above about
-// nine hours. It is not answered, and written on AnswerAttempts packets.
-func (s *Steering) AdvertiseUserTimeout(token uint32, d time.Duration) error {
-	coded, err := encodeUserTimeout(d)
-	if err != nil {
-		return fmt.Errorf("advertise over connection %08x: %w", token, err)
+// Answer has answers written. The error is that of all that failed, nil for none.
+func (s *Steering) Answer(replies ...Reply) error {
+	list := make([]outgoing, len(replies))
+	for i, r := range replies {
+		list[i] = outgoing{r.Token, schedulerRequest{Option: experiment(r.Type|echoBit, r.Value), Left: AnswerAttempts, Subflow: r.Subflow}}
 	}
-	r := schedulerRequest{Option: schedulerOption{Kind: kindUserTimeout, Length: 4}, Left: AnswerAttempts}
-	binary.BigEndian.PutUint16(r.Option.Data[:], coded)
-	return s.write(token, r)
+	return errors.Join(s.write(list...)...)
+}
+
+// AdvertiseUserTimeouts tells the peers of connections, by token, how long this
+// end lets data stay without acknowledgement (RFC 5482), rounded up to seconds, or
+// to minutes above about nine hours. It is not answered, and written on
+// AnswerAttempts packets. The error is that of all that failed, nil for none.
+func (s *Steering) AdvertiseUserTimeouts(timeouts map[uint32]time.Duration) error {
+	var errs []error
+	list := make([]outgoing, 0, len(timeouts))
+	for token, d := range timeouts {
+		coded, err := encodeUserTimeout(d)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("advertise over connection %08x: %w", token, err))
+			continue
+		}
+		r := schedulerRequest{Option: schedulerOption{Kind: kindUserTimeout, Length: 4}, Left: AnswerAttempts}
+		binary.BigEndian.PutUint16(r.Option.Data[:], coded)
+		list = append(list, outgoing{token, r})
+	}
+	return errors.Join(append(errs, s.write(list...)...)...)
 }
 
 // experiment is an experimental option (RFC 6994) of this experiment.
@@ -114,18 +132,37 @@ func decodeUserTimeout(coded uint16) time.Duration {
 	return time.Duration(coded) * time.Second
 }
 
-// write puts a request in the place of one of its kind and type, or a free one.
-func (s *Steering) write(token uint32, r schedulerRequest) error {
+// outgoing is a request, or an answer, of a connection.
+type outgoing struct {
+	token   uint32
+	request schedulerRequest
+}
+
+// write puts each request in the place of one of its kind and type, or a free
+// one, and has the subflows follow with one walk for all of them.
+func (s *Steering) write(list ...outgoing) []error {
+	errs := make([]error, len(list))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.enqueue(token, r)
-	if err == nil {
-		err = s.follow(token)
+	for i, o := range list {
+		if errs[i] = s.enqueue(o.token, o.request); errs[i] == nil {
+			errs[i] = s.follow(o.token)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("write to connection %08x: %w", token, err)
+	subflows := make(map[uint32]int, len(list))
+	walked := s.walk(func(token, _ uint32) { subflows[token]++ })
+	for i, o := range list {
+		if errs[i] == nil {
+			errs[i] = walked
+		}
+		if walked == nil && subflows[o.token] == 0 {
+			errs[i] = errors.Join(ErrNoSubflow, s.forget(o.token))
+		}
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("write to connection %08x: %w", o.token, errs[i])
+		}
 	}
-	return nil
+	return errs
 }
 
 func (s *Steering) enqueue(token uint32, r schedulerRequest) error {
@@ -156,7 +193,8 @@ func sameRequest(a, b schedulerOption) bool {
 	return a.Kind == b.Kind && (a.Kind != kindExperiment || a.Data[typeAt] == b.Data[typeAt])
 }
 
-// follow has the subflows of a connection steered, with the policy that it has.
+// follow gives a connection a policy, unless it has one: only subflows of such
+// are steered.
 func (s *Steering) follow(token uint32) error {
 	policies := s.common.Maps[schedulerMapPolicies]
 	raw, err := s.raw(Policy{})
@@ -166,12 +204,8 @@ func (s *Steering) follow(token uint32) error {
 	s.generation++
 	raw.Generation = s.generation
 	err = policies.Update(&token, raw, ebpf.UpdateNoExist)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
-		return err
-	}
-	n, err := s.bringInLine(token)
-	if err == nil && n == 0 {
-		err = errors.Join(ErrNoSubflow, s.forget(token))
+	if errors.Is(err, ebpf.ErrKeyExist) {
+		return nil
 	}
 	return err
 }

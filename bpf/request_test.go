@@ -79,7 +79,13 @@ func TestAskAndAnswer(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	granted := Record{Type: 3, Value: [3]byte{0, 0, 9}}
-	at(t, c.Aggregator, func() error { return c.s.Answer(c.serverToken, 0, granted) })
+	at(t, c.Aggregator, func() error {
+		unknown := Reply{Token: ^c.serverToken, Record: granted}
+		if err := c.s.Answer(unknown, Reply{Token: c.serverToken, Record: granted}); !errors.Is(err, ErrNoSubflow) {
+			t.Errorf("one of two answers goes nowhere, and %v", err)
+		}
+		return nil
+	})
 	if a := next(t, asked, c.clientToken); a.Record != granted || !a.Answer {
 		t.Errorf("%+v", a)
 	}
@@ -189,9 +195,15 @@ func every(flags []uint32, want uint32) bool {
 func TestHookFlags(t *testing.T) {
 	c := steer(t, 20e6, 20e6, Policy{})
 	readAll(t, c.s) // and nobody answers
-	at(t, c.Aggregator, func() error { return c.s.Set(c.serverToken, Policy{}) })
 	stop := c.bulk(t)
 	c.awaitSent(t, c.ends, 0, 100_000)
+	at(t, c.Aggregator, func() error { return c.s.Answer(Reply{Token: c.serverToken}) })
+	labtest.Await(t, patience, "an answer that is written", func() bool {
+		var r schedulerRequests
+		err := c.s.common.Maps[schedulerMapOutgoing].Lookup(&c.serverToken, &r)
+		return err == nil && r.All[0].Option.Kind == 0
+	})
+	c.awaitSent(t, c.ends, 0, c.state(t, c.ends)[0].Sent+1_000_000)
 	if flags := c.hooks(t, c.Client, c.clientToken); !every(flags, 0) {
 		t.Errorf("before a request: %#x", flags)
 	}
@@ -234,7 +246,9 @@ func TestAskUnderLoss(t *testing.T) {
 func TestUserTimeoutOption(t *testing.T) {
 	c := steer(t, 0, 0, Policy{})
 	asked := readAll(t, c.s)
-	at(t, c.Client, func() error { return c.s.AdvertiseUserTimeout(c.clientToken, 90*time.Second) })
+	at(t, c.Client, func() error {
+		return c.s.AdvertiseUserTimeouts(map[uint32]time.Duration{c.clientToken: 90 * time.Second})
+	})
 	c.move(t, c.server, c.client, 100_000) // has the client acknowledge
 	if a := next(t, asked, c.serverToken); a.UserTimeout != 90*time.Second {
 		t.Errorf("%+v", a)

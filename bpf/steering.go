@@ -123,7 +123,7 @@ func (s *Steering) wrap(spec *ebpf.CollectionSpec, name string, names [2][caName
 		}
 	}
 	shared := make(map[string]*ebpf.Map)
-	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows, schedulerMapOutgoing, schedulerMapRoutes} {
+	for _, m := range []string{schedulerMapPolicies, schedulerMapConnections, schedulerMapWakes, schedulerMapSubflows, schedulerMapOutgoing, schedulerMapRoutes, schedulerMapListeners} {
 		shared[m] = s.common.Maps[m]
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})

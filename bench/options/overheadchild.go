@@ -32,6 +32,7 @@ type bench struct {
 	load     load
 	programs *bpf.Programs
 	steering *bpf.Steering
+	spare    []*ends
 }
 
 func serveOverhead(ctx context.Context, args []string) (err error) {
@@ -81,50 +82,72 @@ func (b *bench) read() {
 	var a bpf.Asked
 	for b.steering.Read(&a) == nil {
 		if b.load == asking && !a.Answer {
-			_ = b.steering.Answer(a.Token, a.Subflow, a.Record) // the connection may have ended
+			_ = b.steering.Answer(bpf.Reply{Token: a.Token, Subflow: a.Subflow, Record: a.Record}) // the connection may have ended
 		}
 	}
 }
 
-// connect opens a connection. Programs keep the queue of each subflow short from
-// its beginning, which by itself makes a transfer over loopback faster: for the
-// arm without programs they are there until then.
-func (b *bench) connect(ctx context.Context) (client, server *net.TCPConn, err error) {
-	if b.load == noPrograms {
-		var programs *bpf.Programs
-		if programs, err = bpf.Open(bpf.Options{Steering: true}); err != nil {
-			return nil, nil, err
+// spareConnections are opened at once for the arm without programs.
+const spareConnections = 32
+
+// connection opens a connection. Programs keep the queue of each subflow short
+// from its beginning, which by itself makes a transfer over loopback faster: for
+// the arm without programs they are there until then.
+func (b *bench) connection(ctx context.Context) (c *ends, err error) {
+	if b.load != noPrograms {
+		return connectEnds(ctx)
+	}
+	if len(b.spare) == 0 {
+		programs, err := bpf.Open(bpf.Options{Steering: true})
+		if err != nil {
+			return nil, err
 		}
-		defer func() { err = errors.Join(err, programs.Close()) }()
-		if err := programs.Missing(); err != nil {
-			return nil, nil, err
+		err = programs.Missing()
+		for err == nil && len(b.spare) < spareConnections {
+			if c, err = connectEnds(ctx); err == nil {
+				b.spare = append(b.spare, c)
+			}
+		}
+		if err = errors.Join(err, programs.Close()); err != nil {
+			return nil, err
 		}
 	}
-	// A listener belongs to the cgroup that it was made in.
+	c, b.spare = b.spare[0], b.spare[1:]
+	return c, nil
+}
+
+// ends are both of a connection.
+type ends struct{ client, server *net.TCPConn }
+
+// connectEnds makes a listener for each connection, because it belongs to the
+// cgroup that it was made in, and so does what it accepts.
+func connectEnds(ctx context.Context) (*ends, error) {
 	ln, err := mptcp.NewListener(loopback, mptcp.ListenOptions{Mode: mptcp.ModeRequire})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer ln.Close()
 	dialer := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}, Timeout: patience}
 	c, err := dialer.DialContext(ctx, "tcp", ln.Addr().String())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if server, err = ln.AcceptTCP(); err != nil {
-		return nil, nil, errors.Join(err, c.Close())
+	server, err := ln.AcceptTCP()
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	return c.TCPConn, server, nil
+	return &ends{c.TCPConn, server}, nil
 }
 
 // warmUp is how long a transfer is under way before it counts.
 const warmUp = 100 * time.Millisecond
 
 func (b *bench) transfer(ctx context.Context, wanted transferFor) (t transfer, err error) {
-	client, server, err := b.connect(ctx)
+	c, err := b.connection(ctx)
 	if err != nil {
 		return t, err
 	}
+	client, server := c.client, c.server
 	defer client.Close()
 	var running sync.WaitGroup
 	ending := make(chan struct{})

@@ -57,17 +57,9 @@ func measureScale(ctx context.Context, e *experiment.Env, r *experiment.Result) 
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	h, err := l.Host("loop")
+	h, err := manyPorts(l, "loop")
 	if err != nil {
 		return err
-	}
-	for key, value := range map[string]string{
-		"net.ipv4.tcp_congestion_control": "reno",
-		"net.ipv4.ip_local_port_range":    "10000 65535",
-	} {
-		if err := h.Sysctl(key, value); err != nil {
-			return err
-		}
 	}
 	w, err := startWorker(ctx, h, e, scaleChild, fmt.Sprint(n))
 	if err != nil {

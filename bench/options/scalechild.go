@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"time"
@@ -116,17 +117,28 @@ func timed(what string, n int, f func() error) (changed, error) {
 
 // openMany opens connections and returns the tokens of the accepting ends.
 func openMany(ctx context.Context, n int) (tokens []uint32, closeAll func(), err error) {
-	var all []net.Conn
-	closeAll = func() {
-		for _, c := range all {
-			c.Close()
-		}
-	}
 	ln, err := mptcp.NewListener(loopback, mptcp.ListenOptions{Mode: mptcp.ModeRequire, Backlog: 4096})
 	if err != nil {
-		return nil, closeAll, err
+		return nil, func() {}, err
 	}
 	defer ln.Close()
+	all, err := connectMany(ctx, n, ln.Addr().String(), ln, func(c *net.TCPConn) error {
+		t, err := token(c)
+		tokens = append(tokens, t)
+		return err
+	})
+	return tokens, func() { closeConns(all) }, err
+}
+
+func closeConns(all []net.Conn) {
+	for _, c := range all {
+		c.Close()
+	}
+}
+
+// connectMany opens connections to an address whose other ends come to a
+// listener, and returns all ends.
+func connectMany(ctx context.Context, n int, to string, ln *net.TCPListener, accepted func(*net.TCPConn) error) (all []net.Conn, err error) {
 	opened := make(chan net.Conn, n)
 	dials, ctx := errgroup.WithContext(ctx)
 	dials.SetLimit(dialing)
@@ -134,24 +146,21 @@ func openMany(ctx context.Context, n int) (tokens []uint32, closeAll func(), err
 	go func() {
 		for range n {
 			c, err := ln.AcceptTCP()
+			if err == nil {
+				all = append(all, c)
+				err = accepted(c)
+			}
 			if err != nil {
 				accepting <- err
 				return
 			}
-			all = append(all, c)
-			t, err := token(c)
-			if err != nil {
-				accepting <- err
-				return
-			}
-			tokens = append(tokens, t)
 		}
 		accepting <- nil
 	}()
 	dialer := mptcp.Dialer{ConnectOptions: mptcp.ConnectOptions{Mode: mptcp.ModeRequire}, Timeout: patience}
 	for range n {
 		dials.Go(func() error {
-			c, err := dialer.DialContext(ctx, "tcp", ln.Addr().String())
+			c, err := dialer.DialContext(ctx, "tcp", to)
 			if err == nil {
 				opened <- c
 			}
@@ -167,5 +176,47 @@ func openMany(ctx context.Context, n int) (tokens []uint32, closeAll func(), err
 	for c := range opened {
 		all = append(all, c)
 	}
-	return tokens, closeAll, err
+	return all, err
+}
+
+// Where the ends of connections through a gateway are.
+var (
+	scaleGateway = netip.MustParseAddrPort("10.0.0.2:8080")
+	scaleServer  = netip.MustParseAddrPort("10.0.0.1:8081")
+)
+
+// scaleEndsChild has a number of connections as its argument. Once it is told to
+// begin it opens them through a gateway, writes how long that took, and keeps
+// them until its input ends.
+const scaleEndsChild = "options-scale-ends"
+
+func serveScaleEnds(ctx context.Context, args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	ln, err := mptcp.NewListener(scaleServer, mptcp.ListenOptions{Mode: mptcp.ModeOff, Backlog: 4096})
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	if err := out.Encode("ready"); err != nil {
+		return err
+	}
+	var d time.Duration
+	if in.Decode(&d) != nil {
+		return nil
+	}
+	start := time.Now()
+	all, err := connectMany(ctx, n, scaleGateway.String(), ln, func(*net.TCPConn) error { return nil })
+	defer closeConns(all)
+	if err != nil {
+		return err
+	}
+	if err := out.Encode(time.Since(start)); err != nil {
+		return err
+	}
+	_ = in.Decode(&d) // waits for the end
+	return nil
 }

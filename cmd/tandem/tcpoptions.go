@@ -90,12 +90,7 @@ func (t *tuner) request(a *bpf.Asked, o options.Option, v options.Value, answer 
 		if !ok {
 			value = o.Default()
 		}
-		record := recordOf(o, value)
-		t.laterIfRoom(func() {
-			if err := t.steering.Answer(a.Token, a.Subflow, record); err != nil {
-				t.log.Debug("a request in a TCP option was not answered", "option", o.String(), "err", err)
-			}
-		})
+		t.answerLater(bpf.Reply{Token: a.Token, Subflow: a.Subflow, Record: recordOf(o, value)})
 	})
 }
 

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/options"
-	"github.com/tandem-gateway/tandem/options/tuning"
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
@@ -29,6 +27,7 @@ type tuner struct {
 	mu      sync.Mutex
 	waiting []func()      // what connections wait for
 	changes []change      // of which one of waiting takes all
+	replies []bpf.Reply   // likewise, at most maxSpare
 	spare   []func()      // for peers that come again: at most maxSpare, and done last
 	dropped uint64        // what there was no room for
 	more    chan struct{} // has room for one
@@ -218,8 +217,7 @@ func (t *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) 
 	t.applyLater(change{token, s, done})
 }
 
-// applied does what is left to do once the policy of a set is in force, or could
-// not be put there, and tells what failed.
+// applied tells which options of a set could not be put into force.
 func (t *tuner) applied(token uint32, s options.Set, err error) (failed []options.Reason) {
 	if s.Empty() {
 		if err != nil {
@@ -227,35 +225,15 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 		}
 		return nil
 	}
-	all := func(err error) []options.Reason {
+	var state [bpf.MaxPaths]bpf.PathState
+	if err == nil {
+		state, err = t.steering.State(token)
+	}
+	if err != nil {
 		for o := range s.All() {
 			failed = append(failed, options.Reason{Option: o, Err: err})
 		}
 		return failed
-	}
-	if err != nil {
-		return all(err)
-	}
-	p := tuning.PolicyOf(s)
-	state, err := t.steering.State(token)
-	if err != nil {
-		return all(err)
-	}
-	if v, ok := s.Value(options.DelayedACK); ok {
-		if state[0].MinRTT == 0 {
-			failed = append(failed, options.Reason{Option: options.DelayedACK, Err: errSegmentsToo})
-		} else {
-			share := time.Duration(v.Acknowledging().Share) * state[0].MinRTT / 100
-			p.DelayedACK = min(max(share, bpf.MinDelayedACK), bpf.MaxDelayedACK)
-			if err := t.steering.Set(token, p); err != nil {
-				return all(err)
-			}
-		}
-	}
-	if p.UserTimeout > 0 {
-		if err := t.steering.AdvertiseUserTimeout(token, p.UserTimeout); err != nil {
-			t.log.Debug("a user timeout was not told to the peer", "err", err)
-		}
 	}
 	var refused bpf.SubflowOption
 	for i := range state {

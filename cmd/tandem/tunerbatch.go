@@ -3,6 +3,9 @@
 package main
 
 import (
+	"maps"
+	"time"
+
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/options/tuning"
@@ -63,7 +66,84 @@ func (t *tuner) applyBatch(list []change) {
 		}
 	}
 	failed := t.steering.SetAll(policies)
+	unknown := t.delayACKs(list, policies, failed)
+	t.advertise(policies, failed)
 	for _, c := range list {
-		c.done(t.applied(c.token, c.set, failed[c.token]))
+		reasons := t.applied(c.token, c.set, failed[c.token])
+		if unknown[c.token] {
+			reasons = append(reasons, options.Reason{Option: options.DelayedACK, Err: errSegmentsToo})
+		}
+		c.done(reasons)
+	}
+}
+
+// delayACKs adds what is asked for as a share of the RTT, which is known of
+// connections that are steered, and tells of which it is not.
+func (t *tuner) delayACKs(list []change, policies map[uint32]*bpf.Policy, failed map[uint32]error) (unknown map[uint32]bool) {
+	unknown = make(map[uint32]bool)
+	delayed := make(map[uint32]*bpf.Policy)
+	for _, c := range list {
+		v, ok := c.set.Value(options.DelayedACK)
+		if !ok || failed[c.token] != nil {
+			continue
+		}
+		state, err := t.steering.State(c.token)
+		switch {
+		case err != nil:
+			failed[c.token] = err
+		case state[0].MinRTT == 0:
+			unknown[c.token] = true
+		default:
+			share := time.Duration(v.Acknowledging().Share) * state[0].MinRTT / 100
+			delayed[c.token] = policies[c.token]
+			delayed[c.token].DelayedACK = min(max(share, bpf.MinDelayedACK), bpf.MaxDelayedACK)
+		}
+	}
+	if len(delayed) > 0 {
+		maps.Copy(failed, t.steering.SetAll(delayed))
+	}
+	return unknown
+}
+
+// advertise tells the peers the user timeouts that are in force.
+func (t *tuner) advertise(policies map[uint32]*bpf.Policy, failed map[uint32]error) {
+	timeouts := make(map[uint32]time.Duration)
+	for token, p := range policies {
+		if p != nil && p.UserTimeout > 0 && failed[token] == nil {
+			timeouts[token] = p.UserTimeout
+		}
+	}
+	if len(timeouts) == 0 {
+		return
+	}
+	if err := t.steering.AdvertiseUserTimeouts(timeouts); err != nil {
+		t.log.Debug("user timeouts were not told to peers", "err", err)
+	}
+}
+
+// answerLater collects answers to requests in TCP options, as many as there is
+// room for: peers ask again.
+func (t *tuner) answerLater(r bpf.Reply) {
+	t.mu.Lock()
+	room := len(t.replies) < maxSpare
+	if room {
+		t.replies = append(t.replies, r)
+	} else {
+		t.dropped++
+	}
+	first := len(t.replies) == 1
+	t.mu.Unlock()
+	if room && first {
+		t.later(t.answerAll)
+	}
+}
+
+func (t *tuner) answerAll() {
+	t.mu.Lock()
+	list := t.replies
+	t.replies = nil
+	t.mu.Unlock()
+	if err := t.steering.Answer(list...); err != nil {
+		t.log.Debug("requests in TCP options were not answered", "err", err)
 	}
 }
