@@ -35,6 +35,8 @@ type file struct {
 	size  int64
 	since time.Time
 	lines []byte // of one write
+
+	encoder lineEncoder
 }
 
 func openFile(o FileOptions) (*file, error) {
@@ -96,7 +98,7 @@ func (w *file) encode(batch []entry) (n int) {
 	w.lines = w.lines[:0]
 	for ; n < len(batch) && len(w.lines) < maxWrite; n++ {
 		before := len(w.lines)
-		w.lines = appendLine(w.lines, &batch[n])
+		w.lines = w.encoder.append(w.lines, &batch[n])
 		if size := w.size + int64(len(w.lines)); w.o.MaxSize > 0 && size > w.o.MaxSize && w.size+int64(before) > 0 {
 			w.lines = w.lines[:before]
 			break

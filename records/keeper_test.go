@@ -48,7 +48,7 @@ func named(users ...string) (batch []entry) {
 
 func TestFilesArePutAsideBySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made", "flows.json")
-	one := appendLine(nil, &named("a")[0])
+	one := new(lineEncoder).append(nil, &named("a")[0])
 	f, err := openFile(FileOptions{Path: path, MaxSize: 2 * int64(len(one)), Keep: 2})
 	if err != nil {
 		t.Fatal(err)

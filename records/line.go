@@ -3,6 +3,7 @@
 package records
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -86,15 +87,20 @@ func endingOf(err error) Ending {
 	return Broken
 }
 
-// appendLine appends a record as encoding/json makes a Line of it, with a newline.
-// It is written out because a busy gateway ends ten thousand connections per
-// second: this takes a fifth of what reflection does, and leaves no garbage.
-func appendLine(b []byte, e *entry) []byte {
+// lineEncoder makes lines of records as encoding/json makes them of a Line. It is
+// written out because a busy gateway ends ten thousand connections per second:
+// this takes a fifth of what reflection does, and leaves no garbage.
+type lineEncoder struct {
+	start, end stamp
+}
+
+// append appends a record, and a newline.
+func (l *lineEncoder) append(b []byte, e *entry) []byte {
 	r := &e.record
 	b = append(b, `{"start":"`...)
-	b = r.Start.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = l.start.append(b, r.Start)
 	b = append(b, `","end":"`...)
-	b = r.Start.Add(r.Duration).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = l.end.append(b, r.Start.Add(r.Duration))
 	if r.Command == proxy.Associate {
 		b = append(b, `","protocol":"udp"`...)
 	} else {
@@ -123,6 +129,29 @@ func appendLine(b []byte, e *entry) []byte {
 	}
 	b = appendGiven(b, `,"trace_id":`, e.trace)
 	return append(b, '}', '\n')
+}
+
+// stamp writes times as RFC 3339 has them. Those that follow each other are mostly
+// of one second, whose text it keeps.
+type stamp struct {
+	second int64
+	text   []byte
+}
+
+func (s *stamp) append(b []byte, t time.Time) []byte {
+	if second := t.Unix(); second != s.second || s.text == nil {
+		s.second, s.text = second, t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05")
+	}
+	b = append(b, s.text...)
+	if n := t.Nanosecond(); n > 0 {
+		fraction := [10]byte{'.'}
+		for i := len(fraction) - 1; i > 0; i-- {
+			fraction[i] = byte('0' + n%10)
+			n /= 10
+		}
+		b = append(b, bytes.TrimRight(fraction[:], "0")...)
+	}
+	return append(b, 'Z')
 }
 
 // appendNetworks appends the bytes of access networks, in the order of their names.
