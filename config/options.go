@@ -174,12 +174,24 @@ func (o *ListenerOptions) Policy() options.Policy {
 			p.Accept = append(p.Accept, s)
 		}
 	}
-	for _, name := range o.Forbid {
+	p.Caps.Forbid = namedOptions(o.Forbid)
+	return p
+}
+
+// namedOptions are options by their names, which were found valid before.
+func namedOptions(names []OptionName) (list []options.Option) {
+	for _, name := range names {
 		if option, err := options.Named(string(name)); err == nil {
-			p.Caps.Forbid = append(p.Caps.Forbid, option)
+			list = append(list, option)
 		}
 	}
-	return p
+	return list
+}
+
+// Bounds are what clients of the subscriber may ask for, as the rest of the program
+// knows it.
+func (o *SubscriberOptions) Bounds() options.Caps {
+	return options.Caps{Max: setOf(o.Caps), Forbid: namedOptions(o.Forbid)}
 }
 
 // Accepts reports whether clients may ask in a way.
@@ -194,6 +206,9 @@ func (c *Config) UsesOptions() (steering, requests bool) {
 		o := &c.Listeners[i].Options
 		steering = steering || o.Defaults != OptionValues{} || len(o.Accept) > 0
 		requests = requests || o.Accepts(options.FromTCPOption)
+	}
+	for i := range c.Subscribers.Policies {
+		steering = steering || c.Subscribers.Policies[i].Options.Defaults != OptionValues{}
 	}
 	for i := range c.Upstreams {
 		if a := c.Upstreams[i].Ask; a != nil && a.By == AskByTCPOption {

@@ -91,6 +91,9 @@ type SubscriberPolicy struct {
 	// Bytes in a period of time.
 	Quota Quota `yaml:"quota"`
 
+	// Options of the subscriber's connections.
+	Options SubscriberOptions `yaml:"options"`
+
 	// How long a session may last before its connections are ended; 0s is for
 	// ever.
 	Lifetime time.Duration `yaml:"lifetime"`
@@ -101,6 +104,20 @@ type SubscriberPolicy struct {
 	// Where the subscriber may go; the listener has to allow it too. If not
 	// given, only the listener decides.
 	Destinations *Destinations `yaml:"destinations,omitempty"`
+}
+
+// SubscriberOptions say which options the connections of a subscriber have, and
+// what its clients may choose where the listener lets them; see docs/options.md.
+type SubscriberOptions struct {
+	// What connections have whose clients do not ask for something else, before
+	// the defaults of the listener.
+	Defaults OptionValues `yaml:"defaults"`
+
+	// The most that clients get, if the listener does not allow less.
+	Caps OptionCaps `yaml:"caps"`
+
+	// Options that clients have no say in, besides those of the listener.
+	Forbid []OptionName `yaml:"forbid"`
 }
 
 // Quota is how much a subscriber may move at its full rate.

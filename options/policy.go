@@ -52,8 +52,11 @@ var SafeMax = func() Set {
 // defaults, weaker still, are in the Policy.
 type Layers struct {
 	Subscriber Set
-	Client     []Request // at most one of each source, the first one first
-	Operator   Set
+	// Own are the subscriber's caps, which narrow those of the listener; nil:
+	// none. Only Forbid and Max count.
+	Own      *Caps
+	Client   []Request // at most one of each source, the first one first
+	Operator Set
 }
 
 // Ask adds a request of the client. What it has asked for before the same way
@@ -110,7 +113,7 @@ func (p *Policy) grant(o Option, client netip.Addr, l *Layers) (g Grant, chosen 
 			continue
 		}
 		g.Asked, g.ByClient, chosen = v, true, true
-		granted, why, detail := p.cap(o, v, client, r.From)
+		granted, why, detail := p.cap(o, v, client, r.From, l.Own)
 		if g.Why, g.Detail = why, detail; !why.Refused() {
 			choose(granted, r.From, why)
 		}
@@ -147,12 +150,14 @@ func (p *Policy) refuses(client netip.Addr, from Source) string {
 }
 
 // cap decides on what a client asks.
-func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source) (Value, Why, string) {
+func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source, own *Caps) (Value, Why, string) {
 	switch refused := p.refuses(client, from); {
 	case refused != "":
 		return v, Forbidden, refused
 	case slices.Contains(p.Caps.Forbid, o):
 		return v, Forbidden, "forbidden by the operator"
+	case own != nil && slices.Contains(own.Forbid, o):
+		return v, Forbidden, "forbidden by the subscriber's policy"
 	case o == InitialWindow && from == FromSYN:
 		return v, Untrusted, "the source of a SYN may be forged"
 	case o == InitialWindow && !within(p.Caps.Trusted, client):
@@ -163,14 +168,26 @@ func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source) (Value, 
 	case o == SubflowRateLimit && closesEveryPath(v) && from != FromTCPOption:
 		return v, OutOfRange, "0 closes one path: say which, as in 2:0"
 	}
-	limit, capped := p.Caps.Max.Over(SafeMax).Value(o)
-	if !capped || !o.Capped() {
-		return v, AsAsked, ""
+	granted, limit := p.Caps.Max.Over(SafeMax).atMost(o, v)
+	if own != nil {
+		if narrower, least := own.Max.atMost(o, granted); narrower != granted {
+			granted, limit = narrower, least
+		}
 	}
-	if least := table[o].atMost(v, limit); least != v {
-		return least, Capped, "at most " + o.Text(limit)
+	if granted != v {
+		return granted, Capped, "at most " + o.Text(limit)
 	}
 	return v, AsAsked, ""
+}
+
+// atMost is a value of an option within the greatest ones, and the one of these
+// that it is held against.
+func (s Set) atMost(o Option, v Value) (granted, limit Value) {
+	limit, capped := s.Value(o)
+	if !capped || !o.Capped() {
+		return v, limit
+	}
+	return table[o].atMost(v, limit), limit
 }
 
 // closesEveryPath reports whether a limit is 0 and names no path.

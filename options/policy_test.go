@@ -30,12 +30,15 @@ func TestGrant(t *testing.T) {
 		operator string
 		forbid   []Option
 		max      string
-		controls []string
-		accept   []Source // all unless given
-		only     []netip.Prefix
-		address  string // 192.0.2.1 unless given
-		want     string
-		answer   string
+
+		ownMax    string // the subscriber's caps
+		ownForbid []Option
+		controls  []string
+		accept    []Source // all unless given
+		only      []netip.Prefix
+		address   string // 192.0.2.1 unless given
+		want      string
+		answer    string
 	}{
 		{name: "nobody"},
 		{name: "default", defaults: "scheduler=auto", want: "scheduler=auto (default, by listener)"},
@@ -52,6 +55,20 @@ func TestGrant(t *testing.T) {
 			name: "capped", client: "subflow-rate-limit=2:40Mbit", max: "subflow-rate-limit=20Mbit",
 			want:   "subflow-rate-limit=2:20Mbit (asked 2:40Mbit, capped, by socks: at most 20Mbit)",
 			answer: "subflow-rate-limit=2:20Mbit",
+		},
+		{
+			name: "capped by the subscriber's policy", client: "subflow-rate-limit=40Mbit", max: "subflow-rate-limit=20Mbit", ownMax: "subflow-rate-limit=5Mbit",
+			want:   "subflow-rate-limit=5Mbit (asked 40Mbit, capped, by socks: at most 5Mbit)",
+			answer: "subflow-rate-limit=5Mbit",
+		},
+		{
+			name: "the subscriber's policy does not widen", client: "inactivity-timeout=720h", ownMax: "inactivity-timeout=6h",
+			want:   "inactivity-timeout=2h (asked 720h, capped, by socks: at most 2h)",
+			answer: "inactivity-timeout=2h",
+		},
+		{
+			name: "forbidden by the subscriber's policy", client: "scheduler=server", own: "scheduler=primary", ownForbid: []Option{Scheduler},
+			want: "scheduler=primary (asked server, forbidden, by subscriber: forbidden by the subscriber's policy)",
 		},
 		{
 			name: "no limit is above the cap", client: "subflow-rate-limit=default", max: "subflow-rate-limit=20Mbit",
@@ -120,6 +137,9 @@ func TestGrant(t *testing.T) {
 				Caps: Caps{Forbid: c.forbid, Max: must(t, c.max), CongestionControls: c.controls, Trusted: trusted},
 			}
 			l := Layers{Subscriber: must(t, c.own), Operator: must(t, c.operator)}
+			if c.ownMax != "" || len(c.ownForbid) > 0 {
+				l.Own = &Caps{Max: must(t, c.ownMax), Forbid: c.ownForbid}
+			}
 			l.Ask(ParseRequest(c.client))
 			if c.from != 0 {
 				l.Client[0].From = c.from

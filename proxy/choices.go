@@ -99,6 +99,9 @@ func (s *session) subscribed() options.Set {
 func (s *session) decide() {
 	c := s.choices
 	c.layers.Subscriber = s.subscribed()
+	if s.account != nil {
+		c.layers.Own = s.account.Caps()
+	}
 	c.decision++
 	c.grants = s.listener.Options.Grant(s.client.Addr(), &c.layers)
 	set := c.grants.Granted()

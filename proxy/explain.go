@@ -312,7 +312,7 @@ func (x *inquest) socket(h Hop, r *Request) {
 func (x *inquest) options(context.Context) bool {
 	layers := options.Layers{}
 	if x.allowed != nil {
-		layers.Subscriber = x.allowed.Options
+		layers.Subscriber, layers.Own = x.allowed.Options, &x.allowed.Caps
 	}
 	if !x.Asked.Empty() {
 		layers.Ask(x.Asked)

@@ -79,6 +79,9 @@ func (a *Account) Moved(direction int, bytes uint64, now time.Time) {
 // Options are those of the subscriber's connections.
 func (a *Account) Options() options.Set { return a.policy.Load().Options }
 
+// Caps bound what clients may ask for on the subscriber's connections.
+func (a *Account) Caps() *options.Caps { return &a.policy.Load().Caps }
+
 // Check says whether the subscriber may go to dst: nil, or an error that wraps
 // policy.ErrDenied.
 func (a *Account) Check(dst netip.AddrPort) error {

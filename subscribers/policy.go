@@ -22,7 +22,10 @@ type Policy struct {
 	Burst        int     // new connections at once after a pause; 0: NewPerSecond, rounded up
 	Up, Down     uint64  // bytes per second of all connections together; 0: no limit
 	Quota        Quota
-	Options      options.Set // of the connections
+	Options      options.Set // of the connections, where nobody asks for others
+	// Caps bound what its clients may ask for beside those of the listener; Forbid
+	// and Max only.
+	Caps options.Caps
 	// Destinations are where connections may go, beside what the listener
 	// says; nil: everywhere.
 	Destinations *policy.Destinations

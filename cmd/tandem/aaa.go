@@ -189,7 +189,8 @@ func subscriberPolicy(c *config.SubscriberPolicy) (subscribers.Policy, error) {
 	p := subscribers.Policy{
 		Connections: c.Connections, NewPerSecond: c.NewPerSecond, Burst: c.Burst,
 		Up: bytesPerSecond(c.RateUp), Down: bytesPerSecond(c.RateDown),
-		Quota:    subscribers.Quota{Bytes: uint64(c.Quota.Size), Reduced: bytesPerSecond(c.Quota.ReducedRate)},
+		Quota:   subscribers.Quota{Bytes: uint64(c.Quota.Size), Reduced: bytesPerSecond(c.Quota.ReducedRate)},
+		Options: c.Options.Defaults.Set(), Caps: c.Options.Bounds(),
 		Lifetime: c.Lifetime, Idle: c.Idle,
 	}
 	var err error
