@@ -207,6 +207,9 @@ func (t *trial) judgeComplete(what string, ways ...string) {
 			done += total.Done
 			if why == "" {
 				why = total.Error
+				if why != "" {
+					why = w + ": " + why
+				}
 			}
 		}
 	}

@@ -33,7 +33,7 @@ var atScaleByAPI = experiment.Experiment{
 		{Name: "CPU", Unit: "s", Better: experiment.Lower},
 		{Name: "each", Unit: "µs", Better: experiment.Lower},
 	},
-	Takes: time.Minute, Quick: 5 * time.Second,
+	Takes: time.Minute, Quick: 2 * time.Second,
 	Run: measureScaleByAPI,
 }
 
