@@ -16,7 +16,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // mustBeIn checks the cgroup of this process.
 func mustBeIn(t *testing.T, want string) {
