@@ -40,11 +40,10 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 # As root, tests that need namespaces run too; else they are skipped and say why.
-# Three packages at a time: tests wait much of their time.
 .PHONY: unit
 unit: build ## run the tests with the race detector
 	$(GO) run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --hide-summary skipped \
-		--post-run-command 'bench/test-summary' -- -race -timeout 10m -p 3 $(TESTFLAGS) ./...
+		--post-run-command 'bench/test-summary' -- -race -timeout 10m $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s)

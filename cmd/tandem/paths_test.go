@@ -18,7 +18,7 @@ const (
 	aggregate = 1.7 * linkRate
 	fileSize  = 12_000_000
 	// attempts at a rate: other tests want the processors too.
-	attempts = 3
+	attempts = 6
 )
 
 var equalLinks = lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}}
