@@ -126,6 +126,7 @@ func newWorld(t *testing.T) *world {
 	link := lab.LinkSpec{Rate: 50_000_000}
 	w := &world{HybridHome: labtest.HybridHome(t, lab.HybridHomeSpec{DSL: link, LTE: link})}
 	w.server = netip.AddrPortFrom(w.ServerAddr.V4, 7)
+	w.routeAlways(t)
 	serve(t, w.Server, w.server.String())
 	echoDatagrams(t, w.Server, w.server.String())
 	w.collector = newCollector(t, w.Server)
@@ -134,6 +135,20 @@ func newWorld(t *testing.T) *world {
 	w.aggregator = newSide(t, "aggregator", w.Aggregator, program, dir, fmt.Sprintf(aggregatorConfig, dir))
 	w.home = newSide(t, "home", w.CPE, program, dir, fmt.Sprintf(homeConfig, dir))
 	return w
+}
+
+// routeAlways leaves the aggregator a route to subscribers whose link is down, to
+// where nobody is, as routers of the Internet have one. Else its kernel forgets a
+// handshake, without counting it, when it finds no route for the SYN-ACK that it
+// sends again, and resets a client that takes the connection for open.
+func (w *world) routeAlways(t *testing.T) {
+	t.Helper()
+	for _, access := range []lab.Access{w.DSL, w.LTE} {
+		err := w.Aggregator.AddRoute(lab.Route{Dst: netip.PrefixFrom(access.Addr.V4, 25).Masked(), Via: w.ServerAddr.V4, Dev: "core", Metric: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // newSide starts a gateway. What it writes goes to files, which its successors
