@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ import (
 
 const groupLimits = "limits"
 
-func limitRows(n *Needs) []Row { return []Row{filesRow(n), conntrackRow(n), clockRow(n)} }
+func limitRows(n *Needs) []Row { return []Row{filesRow(n), pipesRow(n), conntrackRow(n), clockRow(n)} }
 
 // What connections and everything else take of descriptors.
 const perConnection, otherFiles = 2, 100
@@ -33,6 +34,27 @@ func filesRow(n *Needs) Row {
 		r.Verdict = Warning
 		r.Lost = fmt.Sprintf("only %d of the allowed %s can be; a unit needs LimitNOFILE=%d", room, plural.Of(needed, "connection"), files)
 		r.Mend = fmt.Sprintf("ulimit -n %d", files)
+	}
+	return r
+}
+
+// pipesRow looks at the limit that holds for all programs of a user that has
+// neither CAP_SYS_RESOURCE nor CAP_SYS_ADMIN (fs/pipe.c, too_many_pipe_buffers_soft).
+func pipesRow(n *Needs) Row {
+	const check, most = "pipe pages", "fs.pipe-user-pages-soft"
+	const lost = "bulk flows beyond it are read and written, not spliced, for more CPU time"
+	limit, err := sysctlNumber(most)
+	if err != nil {
+		return unknown(groupLimits, check, lost, err)
+	}
+	if limit == 0 {
+		return good(groupLimits, check, "no limit")
+	}
+	needed := n.PipeBytes / os.Getpagesize()
+	r := good(groupLimits, check, "%d, and %d are of use", limit, needed)
+	if limit < needed {
+		r.Verdict, r.Lost = Warning, lost
+		r.Mend = fmt.Sprintf("sysctl -w %s=%d", most, needed)
 	}
 	return r
 }

@@ -29,6 +29,8 @@ type Needs struct {
 	Joins bool
 	// Connections at once, each with two descriptors.
 	Connections int
+	// PipeBytes is the size of all pipes that bulk flows are spliced through.
+	PipeBytes int
 	// Congestion are the names of congestion controls that sockets ask for.
 	Congestion []string
 	// Clock: something is only right with the right time, in words.

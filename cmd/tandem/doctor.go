@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/doctor"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/proxy/relay"
 )
 
 // errUnwell is for failures that have been printed already.
@@ -66,7 +69,11 @@ func writeReport(w io.Writer, r *doctor.Report, asJSON bool) error {
 
 // needs is what a configuration asks of the machine.
 func needs(c *config.Config) doctor.Needs {
-	n := doctor.Needs{EBPF: managesPaths(c), Connections: c.Limits.Connections}
+	n := doctor.Needs{
+		EBPF:        managesPaths(c),
+		Connections: c.Limits.Connections,
+		PipeBytes:   cmp.Or(c.Workers, runtime.GOMAXPROCS(0)) * relay.MaxPipes * relay.PipeSize,
+	}
 	if c.Records.File.Path != "" || len(c.Records.IPFIX.Collectors) > 0 {
 		n.Clock = "records of connections have wrong times, and are worth nothing as evidence"
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -130,10 +131,7 @@ func (g *gateway) disown(left *estate) {
 // wait in system calls, as the reader of eBPF events does as well, nobody but the
 // monitor looks at timers and at the network, every 10 ms.
 func eventLoops(configured int) int {
-	loops := configured
-	if loops == 0 {
-		loops = runtime.GOMAXPROCS(0)
-	}
+	loops := cmp.Or(configured, runtime.GOMAXPROCS(0))
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
 	}

@@ -132,7 +132,7 @@ func (d *direction) spliceIn(src *event.Socket, most int) (int, error) {
 		return 0, nil
 	}
 	d.pipe.n = n
-	d.got(n, pipeChunk)
+	d.got(n, PipeSize)
 	return n, nil
 }
 

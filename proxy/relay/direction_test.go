@@ -202,7 +202,7 @@ func TestTurn(t *testing.T) {
 	for i := range 3 {
 		before := b.d.moved
 		b.mustRun(yielded)
-		if n := b.d.moved - before; n < turn || n > turn+pipeChunk {
+		if n := b.d.moved - before; n < turn || n > turn+PipeSize {
 			t.Errorf("turn %d moved %d bytes, want some %d", i, n, turn)
 		}
 	}
@@ -229,16 +229,16 @@ func TestChunkFollowsTheFlow(t *testing.T) {
 		{minChunk, readChunk, 64 << 10},
 		{64 << 10, readChunk, 256 << 10},
 		{256 << 10, readChunk, 256 << 10},
-		{256 << 10, pipeChunk, 1 << 20},
-		{1 << 20, pipeChunk, 1 << 20},
-		{256 << 10, pipeChunk, 1 << 20}, // a quarter is not little
-		{100, pipeChunk, 512 << 10},
-		{100, pipeChunk, 256 << 10},
-		{100, pipeChunk, 128 << 10},
-		{100, pipeChunk, 64 << 10},
-		{100, pipeChunk, 32 << 10},
-		{100, pipeChunk, minChunk},
-		{100, pipeChunk, minChunk},
+		{256 << 10, PipeSize, 1 << 20},
+		{1 << 20, PipeSize, 1 << 20},
+		{256 << 10, PipeSize, 1 << 20}, // a quarter is not little
+		{100, PipeSize, 512 << 10},
+		{100, PipeSize, 256 << 10},
+		{100, PipeSize, 128 << 10},
+		{100, PipeSize, 64 << 10},
+		{100, PipeSize, 32 << 10},
+		{100, PipeSize, minChunk},
+		{100, PipeSize, minChunk},
 	} {
 		d.got(step.n, int32(step.limit))
 		if int(d.chunk) != step.chunk {

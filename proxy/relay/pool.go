@@ -11,7 +11,7 @@ import (
 const (
 	minChunk  = 16 << 10  // first read of a flow, and its least, bytes
 	readChunk = 256 << 10 // largest read into the shared buffer, bytes
-	pipeChunk = 1 << 20   // largest splice, and the size of a pipe, bytes
+	PipeSize  = 1 << 20   // largest splice, and the size of a pipe, bytes
 
 	// bulky is how many bytes a flow has to move without a pause, in pieces
 	// of minChunk or more, to be spliced. It is more than a send buffer
@@ -22,10 +22,14 @@ const (
 	// while reads are large. Beyond it each pair adds minChunk at most.
 	maxHeld = 16 << 20
 
-	// maxPipes bounds the pipes of one loop, because a stalled bulk flow
+	// MaxPipes bounds the pipes of one loop, because a stalled bulk flow
 	// keeps its pipe until its receiver has room: 2 descriptors and up to
-	// 1 MiB each. Flows beyond it read and write.
-	maxPipes = 24
+	// PipeSize each. Flows beyond it read and write.
+	MaxPipes = 24
+
+	// refusedTurns is how many bulk reads go without a pipe after the kernel
+	// has refused one: to ask costs as much as to read some ten kB.
+	refusedTurns = 64
 
 	// classes of buffers for what could not be written: 4 KiB … 256 KiB.
 	minClass = 12
@@ -37,17 +41,18 @@ const (
 // Pool holds what the pairs of one loop borrow while they move bytes. It is
 // used on that loop only and has no lock.
 type Pool struct {
-	scratch []byte
-	free    [classes][]*buffer
-	held    int // bytes of the buffers that are lent
-	pipes   []*pipe
-	made    int
-	noPipes bool
+	scratch  []byte
+	free     [classes][]*buffer
+	held     int // bytes of the buffers that are lent
+	pipes    []*pipe
+	made     int
+	refused  int // reads until a pipe is asked for again
+	pipeSize int // bytes
 }
 
 // NewPool returns a pool for the pairs of one loop.
 func NewPool() *Pool {
-	return &Pool{scratch: make([]byte, readChunk)}
+	return &Pool{scratch: make([]byte, readChunk), pipeSize: PipeSize}
 }
 
 // Close releases the idle pipes. Pairs must have ended before.
@@ -127,31 +132,41 @@ func (p *Pool) pipe() *pipe {
 		p.pipes = p.pipes[:n-1]
 		return pp
 	}
-	if p.noPipes || p.made >= maxPipes {
+	if p.made >= MaxPipes {
+		return nil
+	}
+	if p.refused > 0 {
+		p.refused--
 		return nil
 	}
 	var fds [2]int
 	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
-		return nil // out of descriptors: reading and writing still works
+		p.refused = refusedTurns // out of descriptors: reading and writing still works
+		return nil
 	}
 	pp := &pipe{r: fds[0], w: fds[1]}
-	if _, err := unix.FcntlInt(uintptr(pp.w), unix.F_SETPIPE_SZ, pipeChunk); err != nil {
-		// Over the user's soft limit (/proc/sys/fs/pipe-user-pages-soft) a
-		// pipe stays too small to be worth it.
+	if _, err := unix.FcntlInt(uintptr(pp.w), unix.F_SETPIPE_SZ, p.pipeSize); err != nil {
+		// Over the limit of the user (fs.pipe-user-pages-soft), which all its
+		// programs share, a pipe stays too small to be worth it.
 		pp.close()
-		p.noPipes = true
+		p.refused = refusedTurns
 		return nil
 	}
 	p.made++
 	return pp
 }
 
-// unpipe takes a pipe back; one that still has bytes in it is thrown away.
+// unpipe takes a pipe back. What is still in it is read, not closed with it:
+// the kernel may refuse another one.
 func (p *Pool) unpipe(pp *pipe) {
-	if pp.n > 0 {
-		pp.close()
-		p.made--
-		return
+	for pp.n > 0 {
+		n, err := unix.Read(pp.r, p.scratch)
+		if n <= 0 && err != unix.EINTR {
+			pp.close()
+			p.made--
+			return
+		}
+		pp.n -= max(n, 0)
 	}
 	p.pipes = append(p.pipes, pp)
 }

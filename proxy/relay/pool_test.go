@@ -4,6 +4,7 @@ package relay
 
 import (
 	"bytes"
+	"os"
 	"testing"
 	"unsafe"
 
@@ -90,8 +91,8 @@ func TestPipes(t *testing.T) {
 	if first == nil {
 		t.Skip("this system gives no pipes of 1 MiB")
 	}
-	if size, err := unix.FcntlInt(uintptr(first.r), unix.F_GETPIPE_SZ, 0); err != nil || size != pipeChunk {
-		t.Errorf("pipe of %d bytes, %v; want %d", size, err, pipeChunk)
+	if size, err := unix.FcntlInt(uintptr(first.r), unix.F_GETPIPE_SZ, 0); err != nil || size != PipeSize {
+		t.Errorf("pipe of %d bytes, %v; want %d", size, err, PipeSize)
 	}
 	p.unpipe(first)
 	if again := p.pipe(); again != first {
@@ -101,18 +102,49 @@ func TestPipes(t *testing.T) {
 	for pp := p.pipe(); pp != nil; pp = p.pipe() {
 		lent = append(lent, pp)
 	}
-	if len(lent) != maxPipes {
-		t.Errorf("%d pipes were lent, want %d", len(lent), maxPipes)
+	if len(lent) != MaxPipes {
+		t.Errorf("%d pipes were lent, want %d", len(lent), MaxPipes)
 	}
-	lent[0].n = 1 // as if a connection had ended with bytes under way
+	// A connection ends with bytes under way.
+	n, err := unix.Write(lent[0].w, make([]byte, readChunk+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent[0].n = n
+	lent[1].n = 1 // which is not in it: such a pipe is not to be trusted
 	for _, pp := range lent {
 		p.unpipe(pp)
 	}
-	if len(p.pipes) != maxPipes-1 || p.made != maxPipes-1 {
-		t.Errorf("%d pipes are idle and %d exist, want all but the one with bytes: %d", len(p.pipes), p.made, maxPipes-1)
+	if len(p.pipes) != MaxPipes-1 || p.made != MaxPipes-1 {
+		t.Errorf("%d pipes are idle and %d exist, want all but one: %d", len(p.pipes), p.made, MaxPipes-1)
 	}
-	if _, err := unix.FcntlInt(uintptr(lent[0].r), unix.F_GETPIPE_SZ, 0); err != unix.EBADF {
-		t.Errorf("the pipe with bytes in it: %v, want it closed", err)
+	for _, pp := range p.pipes {
+		if left, err := unix.IoctlGetInt(pp.r, unix.TIOCINQ); pp.n != 0 || left != 0 || err != nil {
+			t.Errorf("an idle pipe has %d bytes in it, and %d were counted: %v", left, pp.n, err)
+		}
+	}
+	if _, err := unix.FcntlInt(uintptr(lent[1].r), unix.F_GETPIPE_SZ, 0); err != unix.EBADF {
+		t.Errorf("the pipe that lacks bytes: %v, want it closed", err)
+	}
+}
+
+// TestPipesAreAskedForAgain: programs of the same user share a limit of pipe
+// pages, so that a refusal is not for ever.
+func TestPipesAreAskedForAgain(t *testing.T) {
+	p := NewPool()
+	defer p.Close()
+	p.pipeSize = 1<<31 + 1 // EINVAL for every user
+	if p.pipe() != nil {
+		t.Fatal("there is a pipe that the kernel refuses")
+	}
+	p.pipeSize = 2 * os.Getpagesize()
+	for range refusedTurns {
+		if p.pipe() != nil {
+			t.Fatal("a pipe was asked for again too soon")
+		}
+	}
+	if p.pipe() == nil {
+		t.Error("no pipe, though the kernel gives them again")
 	}
 }
 
