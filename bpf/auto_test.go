@@ -8,7 +8,6 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
-	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // auto is a connection with that scheduler over emulated links.
@@ -115,14 +114,7 @@ func TestAutoFromStart(t *testing.T) {
 		e := connectIn(t, c.Client, c.Aggregator, c.AggregatorAddr.V4)
 		e.move(t, e.client, e.server, 1)
 		e.move(t, e.server, e.client, 1)
-		labtest.Await(t, patience, "both subflows", func() bool {
-			var list []mptcp.Subflow
-			raw, err := e.client.SyscallConn()
-			if err == nil {
-				raw.Control(func(fd uintptr) { list, err = mptcp.Subflows(int(fd)) })
-			}
-			return err == nil && len(list) == 2 && list[1].TCP.State == mptcp.StateEstablished
-		})
+		e.awaitEstablished(t, 2)
 		c.set(t, e, Policy{Scheduler: Auto})
 		if limit := c.state(t, e)[1].Limit; limit != 0 {
 			t.Errorf("the second path has a limit of %d bit/s, want 0", limit)

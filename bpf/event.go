@@ -76,10 +76,13 @@ type Event struct {
 
 	// The rest is about a subflow; zero for Closed.
 
-	Subflow            uint32 // 1 is the connection's first (mptcp.Subflow.ID); 0 before Linux 6.5
-	Passive            bool   // opened by the peer, for Established and Joined
-	Backup             bool   // as the peer or this end asked for
-	LocalID            int16  // address identifiers (RFC 8684 section 3.2); -1 is none yet
+	// Subflow is its number (mptcp.Subflow.ID): 1 is the connection's first. It is
+	// 0 before Linux 6.5, and for a Joined that the peer opened while a system call
+	// held the connection: the kernel numbers such a one when that ends.
+	Subflow            uint32
+	Passive            bool  // opened by the peer, for Established and Joined
+	Backup             bool  // as the peer or this end asked for
+	LocalID            int16 // address identifiers (RFC 8684 section 3.2); -1 is none yet
 	RemoteID           uint8
 	Local, Remote      netip.AddrPort
 	Above              bool          // in which direction, for RTTCrossed

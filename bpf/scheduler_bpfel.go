@@ -84,7 +84,8 @@ type schedulerConnection struct {
 	Waking          uint32
 	Chosen          uint32
 	Slow            uint32
-	Padding         uint32
+	Late            [8]uint32
+	Walked          uint32
 }
 
 type schedulerFamily uint32
@@ -198,7 +199,7 @@ const (
 	schedulerVarHonour                  = "honour"
 	schedulerVarIgnored                 = "ignored"
 	schedulerVarNames                   = "names"
-	schedulerVarTakenUp                 = "taken_up"
+	schedulerVarPutOff                  = "put_off"
 )
 
 // loadScheduler returns the embedded CollectionSpec for scheduler.
@@ -299,7 +300,7 @@ type schedulerVariableSpecs struct {
 	Honour   *ebpf.VariableSpec `ebpf:"honour"`
 	Ignored  *ebpf.VariableSpec `ebpf:"ignored"`
 	Names    *ebpf.VariableSpec `ebpf:"names"`
-	TakenUp  *ebpf.VariableSpec `ebpf:"taken_up"`
+	PutOff   *ebpf.VariableSpec `ebpf:"put_off"`
 }
 
 // schedulerObjects contains all objects after they have been loaded into the kernel.
@@ -365,7 +366,7 @@ type schedulerVariables struct {
 	Honour   *ebpf.Variable `ebpf:"honour"`
 	Ignored  *ebpf.Variable `ebpf:"ignored"`
 	Names    *ebpf.Variable `ebpf:"names"`
-	TakenUp  *ebpf.Variable `ebpf:"taken_up"`
+	PutOff   *ebpf.Variable `ebpf:"put_off"`
 }
 
 // schedulerPrograms contains all programs after they have been loaded into the kernel.

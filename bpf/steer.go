@@ -242,9 +242,14 @@ const (
 	DelayedACK    = SubflowOption(schedulerSubflowOptionDELAYED_ACK)
 )
 
+// Unnumbered stands for the number of a subflow that the peer opened while a
+// system call held the connection: the kernel takes it up when that ends.
+const Unnumbered = math.MaxUint32
+
 // PathState is what is known of a path.
 type PathState struct {
-	// Subflow is the number of its live subflow (Event.Subflow); 0 is none.
+	// Subflow is the number of its live subflow (mptcp.Subflow.ID); 0 is none,
+	// and Unnumbered one that the kernel has not numbered yet.
 	Subflow uint32
 	// Limit is the highest rate in force, in bit/s: 0 while the path is skipped,
 	// math.MaxUint64 while there is no limit.

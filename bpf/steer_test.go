@@ -179,3 +179,31 @@ func TestServer(t *testing.T) {
 		})
 	}
 }
+
+// TestLatePolicy: subflows that were there before the policy are paths in the
+// order in which they came, in whatever order the kernel lists them.
+func TestLatePolicy(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	for _, addr := range []string{"198.51.100.131", "198.51.100.132", "198.51.100.133"} {
+		for _, args := range [][]string{
+			{"addr", "add", addr + "/25", "dev", tp.Cell.Dev},
+			{"rule", "add", "from", addr, "table", "102"},
+			{"mptcp", "endpoint", "add", addr, "dev", tp.Cell.Dev, "subflow"},
+		} {
+			if err := labtest.Start(t, tp.Client, "ip", args...).Wait(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c := &steered{TwoPath: tp, s: steeringIn(t, tp.Client, Options{Steering: true})}
+	for range 8 {
+		e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+		e.awaitEstablished(t, 5)
+		c.set(t, e, Policy{})
+		for i, path := range c.state(t, e) {
+			if want := uint32(i + 1); i < 5 && path.Subflow != want {
+				t.Errorf("path %d has subflow %d, want %d", i, path.Subflow, want)
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ package bpf
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -146,6 +147,20 @@ func (e *ends) bulk(t *testing.T) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// awaitEstablished waits until the client has n established subflows.
+func (e *ends) awaitEstablished(t *testing.T, n int) {
+	t.Helper()
+	labtest.Await(t, patience, fmt.Sprintf("%d subflows", n), func() bool {
+		var list []mptcp.Subflow
+		raw, err := e.client.SyscallConn()
+		if err == nil {
+			raw.Control(func(fd uintptr) { list, err = mptcp.Subflows(int(fd)) })
+		}
+		return err == nil && len(list) == n &&
+			!slices.ContainsFunc(list, func(s mptcp.Subflow) bool { return s.TCP.State != mptcp.StateEstablished })
+	})
 }
 
 // awaitSent waits until n more bytes went onto a path, and tells how many went

@@ -44,6 +44,8 @@ type Steering struct {
 
 	instance string // part of the names of congestion controls
 
+	walking sync.Mutex // through the sockets, twice where it takes that
+
 	mu         sync.Mutex
 	generation uint32
 }
@@ -268,23 +270,25 @@ func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
 // walk has all subflows of the thread's namespace do what the policies say, and
 // calls f for each that has one, with the token of its connection and the
 // callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG). It does so once more where
-// the programs have met subflows that they did not know beside others: what such
-// a one is to do depends on all of them.
+// the programs have met subflows that they did not know beside others: which path
+// such a one is depends on all of them.
 func (s *Steering) walk(f func(token, hooks uint32)) error {
-	before, err := s.takenUp()
+	s.walking.Lock()
+	defer s.walking.Unlock()
+	before, err := s.putOff()
 	if err == nil {
 		err = s.walkOnce(f)
 	}
-	after, readErr := s.takenUp()
+	after, readErr := s.putOff()
 	if err = errors.Join(err, readErr); err != nil || after == before {
 		return err
 	}
 	return s.walkOnce(func(uint32, uint32) {})
 }
 
-func (s *Steering) takenUp() (n uint32, err error) {
-	if err = s.common.Variables[schedulerVarTakenUp].Get(&n); err != nil {
-		err = fmt.Errorf("subflows taken up: %w", err)
+func (s *Steering) putOff() (n uint32, err error) {
+	if err = s.common.Variables[schedulerVarPutOff].Get(&n); err != nil {
+		err = fmt.Errorf("subflows put off: %w", err)
 	}
 	return n, err
 }

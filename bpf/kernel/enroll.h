@@ -9,17 +9,66 @@
 /* Identifiers of the addresses of the first subflow, whose path is 0. */
 #define FIRST_ADDRESSES (1 << 16)
 
+/* What a connection knows of its subflows, which is nothing at first. */
+static __always_inline struct connection *connection_by(__u32 token)
+{
+	struct connection *c = bpf_map_lookup_elem(&connections, &token);
+
+	if (c)
+		return c;
+	bpf_map_update_elem(&connections, &token, &nothing_known, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&connections, &token);
+}
+
+/* One that a peer opens while a system call holds the connection has its number
+ * when that ends (mptcp_finish_join). */
+static __always_inline __u32 number_of(struct mptcp_subflow_context *subflow)
+{
+	__u32 number = subflow_number(subflow);
+
+	return number ? number : UNNUMBERED;
+}
+
+static __always_inline __u32 addresses_of(struct mptcp_subflow_context *subflow)
+{
+	/* mp_join of one that we open is set when the peer has answered. */
+	if (!BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join) &&
+	    !BPF_CORE_READ_BITFIELD_PROBED(subflow, request_join))
+		return FIRST_ADDRESSES;
+	return FIRST_ADDRESSES | (__u8)local_address_id(subflow) << 8 | BPF_CORE_READ(subflow, remote_id);
+}
+
+/* Notes a subflow that was there before the policy; false if it was noted before,
+ * or if there are too many. */
+static __always_inline bool put_off_once(struct connection *c, __u32 number)
+{
+	for (__u32 i = 0; i < PATHS; i++) {
+		if (c->late[i] == number)
+			return false;
+		if (!c->late[i]) {
+			c->late[i] = number;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* The path of a subflow: the one that it had before if it comes back, else a
- * new one, else one that is not in use. PATHS if there is none. */
+ * new one, in the order in which subflows came, else one that is not in use.
+ * PATHS if there is none. */
 APART __u32 claim(struct connection *c, __u32 number, __u32 addresses)
 {
+	__u32 earlier = addresses != FIRST_ADDRESSES;
+
 	if (!c)
 		return PATHS;
 	for (__u32 i = 0; i < PATHS; i++)
 		if (c->paths[i].addresses == addresses &&
 		    !__sync_val_compare_and_swap(&c->paths[i].subflow, 0, number))
 			return i;
-	for (__u32 i = addresses != FIRST_ADDRESSES; i < PATHS; i++)
+	for (__u32 i = 0; i < PATHS; i++)
+		earlier += c->late[i] && c->late[i] < number;
+	for (__u32 i = earlier; i < PATHS; i++)
 		if (!c->paths[i].addresses &&
 		    !__sync_val_compare_and_swap(&c->paths[i].subflow, 0, number))
 			return i;
@@ -42,23 +91,15 @@ static __always_inline __u32 family_of(struct tcp_sock *tp)
 
 /* Makes a subflow one that is steered. */
 static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_subflow_context *subflow,
-					      __u32 token)
+					      struct connection *c, __u32 token)
 {
-	__u32 number = subflow_number(subflow), addresses = FIRST_ADDRESSES;
-	struct connection *c;
-	struct steered *s;
+	__u32 number = number_of(subflow), addresses = addresses_of(subflow);
+	struct steered *s = bpf_sk_storage_get(&subflows, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 
-	bpf_map_update_elem(&connections, &token, &nothing_known, BPF_NOEXIST);
-	c = bpf_map_lookup_elem(&connections, &token);
-	s = bpf_sk_storage_get(&subflows, tp, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!c || !s)
+	if (!s)
 		return NULL;
 	if (s->token)
 		return s;
-	/* mp_join of one that we open is set when the peer has answered. */
-	if (BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join) ||
-	    BPF_CORE_READ_BITFIELD_PROBED(subflow, request_join))
-		addresses |= (__u8)local_address_id(subflow) << 8 | BPF_CORE_READ(subflow, remote_id);
 	s->path = claim(c, number, addresses);
 	if (s->path >= PATHS)
 		return NULL;

@@ -9,6 +9,7 @@
 
 #define PATHS 8
 #define UNLIMITED 0xffffffff
+#define UNNUMBERED 0xffffffff
 
 enum scheduler {
 	DEFAULT,
@@ -58,7 +59,7 @@ struct again {
 
 /* A path of a connection, kept while its subflow comes and goes. */
 struct path {
-	__u32 subflow;	 /* number of the live subflow, 0 if there is none */
+	__u32 subflow;	 /* number of the live subflow, 0 if there is none, or UNNUMBERED */
 	__u32 addresses; /* identifiers of both, to know it again; 0 is free */
 	__u64 assigned;	 /* bytes that the scheduler put on it */
 	__u64 base;	 /* assigned when shares began to count */
@@ -118,7 +119,8 @@ struct connection {
 	__u32 waking; /* user space was asked to kick */
 	__u32 chosen; /* path, by SMALLEST_DELAY, SERVER and AUTO */
 	__u32 slow;   /* the first path is above the delay threshold */
-	__u32 padding;
+	__u32 late[PATHS]; /* numbers of subflows that were there before the policy */
+	__u32 walked; /* those are known */
 };
 
 #endif

@@ -245,7 +245,8 @@ static __always_inline void read_requests(struct bpf_sock_ops *ctx, struct tcp_s
 	/* Looks for the kind and, as the length says, the two bytes behind it. */
 	*option = (struct option){ .kind = EXPERIMENT, .length = 4, .data = { EXID >> 8, EXID & 0xff } };
 	if (bpf_load_hdr_opt(ctx, option, sizeof(*option), 0) == OPTION_LENGTH) {
-		if (option->data[TYPE_AT] & ECHO ? answered(token, option->data[TYPE_AT] & ~ECHO) : honour)
+		/* On a subflow that has no number yet the peer asks once more. */
+		if (option->data[TYPE_AT] & ECHO ? answered(token, option->data[TYPE_AT] & ~ECHO) : honour && subflow)
 			tell(tp, &asked);
 		else
 			__sync_fetch_and_add(&ignored, 1);

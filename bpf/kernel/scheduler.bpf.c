@@ -39,10 +39,10 @@ struct name {
  * user space. */
 volatile struct name names[FAMILIES][2];
 
-/* How many subflows beside the first of their connection the walk has taken up.
- * Sockets are walked in no order: where the first is not known yet, such a one
- * would be taken for the only one, and is left to another walk. */
-volatile __u32 taken_up;
+/* How many subflows beside the first of their connection the walk has put off.
+ * Sockets are walked in no order: only when all are known it is clear which of
+ * them came first, so that they are taken up by another walk. */
+volatile __u32 put_off;
 
 /* Id of the cgroup whose subflows are steered. Set by user space. */
 volatile __u64 cgroup_id;
@@ -72,7 +72,7 @@ struct {
 /* A subflow that is steered. */
 struct steered {
 	__u32 token;
-	__u32 subflow; /* its number */
+	__u32 subflow; /* its number, or UNNUMBERED */
 	__u32 path;
 	__u32 family;
 	__u32 variant;	/* which of the two names it has */
@@ -111,6 +111,7 @@ static const struct name kernel_names[FAMILIES] = {
 static __always_inline void follow(void *where, struct tcp_sock *tp, struct steered *s,
 				   const struct policy *p, struct connection *c)
 {
+	number(tp, s, &c->paths[within(s->path)]);
 	s->asking = requesting(s->token);
 	set_hooks(where, tp, hooks(tp, p, s->asking));
 	if (s->generation == p->generation)
@@ -131,11 +132,16 @@ static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_soc
 
 	bpf_setsockopt(ctx, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	p = bpf_map_lookup_elem(&policies, &token);
-	if (!p)
+	c = p ? connection_by(token) : NULL;
+	if (!c)
 		return;
-	s = enroll(tp, subflow, token);
-	c = bpf_map_lookup_elem(&connections, &token);
-	if (!s || !c)
+	if (!c->walked && put_off_once(c, number_of(subflow))) {
+		/* The walk that a new policy leads to may have passed it. */
+		wake(c, token);
+		return;
+	}
+	s = enroll(tp, subflow, c, token);
+	if (!s)
 		return;
 	kick(ctx, s, p);
 	follow(ctx, tp, s, p, c);
@@ -247,20 +253,21 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	walked.token = token;
 	walked.hooks = tp->bpf_sock_ops_cb_flags;
 	bpf_seq_write(ctx->meta->seq, &walked, sizeof(walked));
+	c = connection_by(token);
+	if (!c)
+		return 0;
 	if (!s || !s->token) {
-		s = enroll(tp, subflow, token);
+		if (addresses_of(subflow) != FIRST_ADDRESSES && put_off_once(c, number_of(subflow))) {
+			__sync_fetch_and_add(&put_off, 1);
+			return 0;
+		}
+		s = enroll(tp, subflow, c, token);
 		joins = true;
-		if (s && s->path)
-			__sync_fetch_and_add(&taken_up, 1);
 	}
-	c = bpf_map_lookup_elem(&connections, &token);
-	if (!s || !c)
+	if (!s)
 		return 0;
+	c->walked = 1;
 	c->waking = 0;
-	if (joins && s->path && !c->paths[0].subflow) {
-		s->deserted = 1;
-		return 0;
-	}
 	follow(tp, tp, s, p, c);
 	path = &c->paths[within(s->path)];
 	judge(p, c, s->path, bpf_ktime_get_ns());

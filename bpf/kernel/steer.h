@@ -117,6 +117,20 @@ static __always_inline void rest(const struct tcp_sock *tp, struct steered *s, c
 		s->rest_until = tp->tcp_mstamp + REST_US;
 }
 
+/* Learns the number of a subflow that had none yet. */
+static __always_inline void number(struct tcp_sock *tp, struct steered *s, struct path *path)
+{
+	__u32 known;
+
+	if (s->subflow != UNNUMBERED)
+		return;
+	known = subflow_number(subflow_of(tp));
+	if (!known)
+		return;
+	s->subflow = known;
+	path->subflow = known;
+}
+
 /* Has requests written, and ends the hook for their answers after the last. */
 static __always_inline void ask(struct tcp_sock *tp, struct steered *s, const struct policy *p)
 {
@@ -148,6 +162,7 @@ static __always_inline void steer(struct sock *sk, bool acked)
 		return;
 	}
 	path = &c->paths[within(s->path)];
+	number(tp, s, path);
 	now = bpf_ktime_get_ns();
 	if (acked) {
 		path->lost = 0;
@@ -214,6 +229,9 @@ static __always_inline void leave(struct sock *sk)
 		/* The kernel does so with new subflows when options of the
 		 * connection's socket were set (sync_socket_options). */
 		s->deserted = 1;
+		/* A walk that was asked for before may have passed this subflow, if
+		 * it is new. */
+		c->waking = 0;
 		wake(c, s->token);
 		return;
 	}
