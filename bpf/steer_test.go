@@ -106,7 +106,9 @@ func TestOpposite(t *testing.T) {
 	var moving sync.WaitGroup
 	for path, e := range []*ends{c.ends, second} {
 		moving.Go(func() {
-			if got := c.sent(t, e, 1e6); got[1-path] != 0 {
+			// What settle moves may all have gone where it belongs because there
+			// was never a queue: see there.
+			if got := c.sent(t, e, 1e6); got[1-path] > burst {
 				t.Errorf("%d bytes on path %d", got[1-path], 1-path)
 			}
 		})
