@@ -65,6 +65,8 @@ func benchRunCommand() *cobra.Command {
 		Short: "Run experiments",
 		Long: `Run runs experiments, which are named by their ID or by its beginning up to a
 hyphen. It needs root. One that cannot run says why and counts as failed.`,
+		Example: `  tandem bench run options-weighted paths --out results
+  tandem bench run --all --quick`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if all == (len(ids) > 0) {
 				return errWhichExperiments
@@ -78,7 +80,7 @@ hyphen. It needs root. One that cannot run says why and counts as failed.`,
 	flags.Uint64Var(&o.Seed, "seed", 1, "`seed` of everything that is drawn at random")
 	flags.StringVar(&o.Dir, "out", benchDir, "`directory` for results")
 	flags.StringVar(&o.Tandem, "tandem", "", "the tandem `program` to measure (default this one)")
-	flags.IntVar(&o.Repeat, "repeat", 0, "how `often` to repeat what is repeated (default what each experiment needs)")
+	flags.IntVar(&o.Repeat, "repeat", 0, "`number` of repetitions of what is repeated (default what each experiment needs)")
 	flags.StringSliceVar(&o.Relays, "relays", nil, "`names` of other relays to compare with, such as haproxy,xray (default all)")
 	return cmd
 }
@@ -135,7 +137,8 @@ func benchCompareCommand() *cobra.Command {
 		Long: `Compare sets the medians of two runs beside each other, with confidence intervals
 of their ratios, and says where a difference is within noise. OLD and NEW are
 directories of results, or their results.jsonl.`,
-		Args: cobra.ExactArgs(2),
+		Example: "  tandem bench compare results-before results-now",
+		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			before, err := experiment.ReadResults(args[0])
 			if err != nil {

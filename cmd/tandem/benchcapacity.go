@@ -36,7 +36,8 @@ func benchCapacityCommand() *cobra.Command {
 what subscribers do in the busiest hour. Costs are measured: in a short run now,
 which needs root, or by the experiment ` + capacity.CurveID + ` before. What
 subscribers do is an assumption, and every number of it has a flag.`,
-		Args: cobra.NoArgs,
+		Example: "  tandem bench capacity --results bench-results --subscribers 200000 --mbit 8",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.Memory, a.Reserved, a.Link = memory*1e9, reserved*1e9, link*1e9
 			// What cannot be is said before anything is measured.

@@ -11,8 +11,11 @@ import (
 	"github.com/tandem-gateway/tandem/config"
 )
 
-// errMistakes is for mistakes that have been printed already.
-var errMistakes = errors.New("the configuration has mistakes")
+// Errors of a check, which has printed more.
+var (
+	errMistakes   = errors.New("the configuration has mistakes")
+	errUnreadable = errors.New("a file could not be read")
+)
 
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
@@ -21,34 +24,34 @@ func checkCommand() *cobra.Command {
 		Long: `Reads configuration files as "tandem run" would and prints every mistake with
 file, line, column, key and what is expected. Nothing is started or changed.
 The exit code is 1 if there are mistakes.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: "  tandem check /etc/tandem/cpe.yaml",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			failed := false
+			var failed error
 			for _, file := range files {
-				if !check(cmd, file) {
-					failed = true
+				if err := check(cmd, file); failed == nil || err == errMistakes {
+					failed = err
 				}
 			}
-			if failed {
-				return errMistakes
-			}
-			return nil
+			return failed
 		},
 	}
 }
 
-// check reads one file, prints what there is to say, and reports whether it is
-// good.
-func check(cmd *cobra.Command, file string) bool {
+// check reads one file and prints what there is to say.
+func check(cmd *cobra.Command, file string) error {
 	out := cmd.OutOrStdout()
 	c, err := config.Load(file)
 	if err != nil {
 		fmt.Fprintln(out, err)
-		return false
+		if mistakes := (config.Errors)(nil); errors.As(err, &mistakes) {
+			return errMistakes
+		}
+		return errUnreadable
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(out, "warning:", w)
 	}
 	fmt.Fprintf(out, "%s: good (listeners: %d, upstreams: %d)\n", file, len(c.Listeners), len(c.Upstreams))
-	return true
+	return nil
 }

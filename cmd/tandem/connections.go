@@ -29,6 +29,9 @@ MPTCP, and if not, why; bytes delivered to the server (up) and to the client
 (down) so far; for how long no byte has come or gone; and the options in force
 that somebody has chosen. "tandem set TOKEN" says more of those. With --subflows,
 also the subflows of both legs: path, round-trip time and bytes of each.`,
+		Example: `  tandem connections --sort bytes --limit 10
+  tandem connections --client 192.168.1.20 --subflows
+  tandem connections --token b2b95ce6 --json`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		less, ok := orders[order]
@@ -76,7 +79,7 @@ also the subflows of both legs: path, round-trip time and bytes of each.`,
 	f.StringVar(&client, "client", "", "only those of clients in this `prefix`, or of this address")
 	f.StringVar(&filter.User, "user", "", "only those of this `user`")
 	f.StringVar(&token, "token", "", "only the one with this MPTCP `token` (hexadecimal) on a leg")
-	f.IntVar(&filter.Limit, "limit", 0, "at most so many, the largest with --sort; 0 is all")
+	f.IntVar(&filter.Limit, "limit", 0, "at most this `number`, the largest with --sort; 0 is all")
 	f.StringVar(&order, "sort", orderNames[0], "`order`: "+strings.Join(orderNames, ", ")+"; the largest last")
 	f.BoolVar(&subflows, "subflows", false, "also list the subflows of both legs")
 	asJSON = f.Bool("json", false, "print one JSON object per line and connection, as the interface has it")

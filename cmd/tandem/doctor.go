@@ -36,7 +36,8 @@ Each check is ok, a warning (it works, with less than there could be), failed
 say what is lost, and the command that mends it where there is one.
 
 The exit code is 1 if a check has failed.`,
-		Args: cobra.NoArgs,
+		Example: "  tandem doctor --config /etc/tandem/cpe.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := load(file)
 			if err != nil {

@@ -24,7 +24,8 @@ func hashPasswordCommand() *cobra.Command {
 		Short: "Hash a password for password-hash in a configuration",
 		Long: `Reads a password from standard input, without showing it where that is a
 terminal, and prints its Argon2id hash for "password-hash" of a user.`,
-		Args: cobra.NoArgs,
+		Example: "  tandem hash-password <password.txt",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			secret, err := readPassword(cmd.InOrStdin(), cmd.ErrOrStderr())
 			if err != nil {

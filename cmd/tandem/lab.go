@@ -33,7 +33,9 @@ func labUpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up FILE|PRESET",
 		Short: "Build a network and hold it until interrupted",
-		Args:  cobra.ExactArgs(1),
+		Example: `  tandem lab up hybrid-home
+  tandem lab up my-network.yaml --replay wifi.rate=wifi.csv`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withNetwork(cmd.Context(), args[0], traces, func(ctx context.Context, n *topology.Network) error {
 				fmt.Printf("lab %s is up, links are emulated; end it with Ctrl-C\n", n.ID())
@@ -50,9 +52,10 @@ func labRunCommand() *cobra.Command {
 	var host string
 	var traces []string
 	cmd := &cobra.Command{
-		Use:   "run FILE|PRESET -- COMMAND...",
-		Short: "Run a command on a host of a network of its own",
-		Args:  cobra.MinimumNArgs(2),
+		Use:     "run FILE|PRESET -- COMMAND...",
+		Short:   "Run a command on a host of a network of its own",
+		Example: "  tandem lab run two-path -- curl http://203.0.113.80/",
+		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withNetwork(cmd.Context(), args[0], traces, func(ctx context.Context, n *topology.Network) error {
 				h := n.Hosts[host]
@@ -141,9 +144,10 @@ func readTrace(flag string) ([]topology.Step, error) {
 func labExecCommand() *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
-		Use:   "exec HOST COMMAND...",
-		Short: "Run a command on a host of a running network",
-		Args:  cobra.MinimumNArgs(2),
+		Use:     "exec HOST COMMAND...",
+		Short:   "Run a command on a host of a running network",
+		Example: "  tandem lab exec cpe ip route",
+		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			id, err := livingLab(id)
 			if err != nil {

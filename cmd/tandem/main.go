@@ -34,6 +34,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	root.AddCommand(statusCommand(), topCommand(), connectionsCommand(), subscribersCommand(), explainCommand(), pathsCommand(), setCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
 	root.AddCommand(labCommand(), benchCommand(), doctorCommand())
 	root.AddCommand(manualCommand(root))
+	helpful(root)
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)

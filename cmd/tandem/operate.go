@@ -44,7 +44,8 @@ func kickCommand() *cobra.Command {
 		Short: "End connections of the running tandem",
 		Long: `Ends connections with a reset on both legs. "tandem connections" shows their
 IDs.`,
-		Args: cobra.MinimumNArgs(1),
+		Example: "  tandem kick 7 12",
+		Args:    cobra.MinimumNArgs(1),
 	}, func(cmd *cobra.Command, client *admin.Client, args []string) error {
 		ids := make([]uint64, len(args))
 		for i, arg := range args {
@@ -92,7 +93,8 @@ func drainCommand() *cobra.Command {
 		Long: `Has the running tandem accept no more connections and end when those that are
 served have come to their end, as SIGTERM does. Asked again it gives them
 another time. A signal ends them at once.`,
-		Args: cobra.NoArgs,
+		Example: "  tandem drain --timeout 10m",
+		Args:    cobra.NoArgs,
 	}, func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 		if timeout < 0 {
 			return fmt.Errorf("--timeout %v: want more than 0s", timeout)
@@ -113,6 +115,7 @@ func logLevelCommand() *cobra.Command {
 		Use:       "log-level [LEVEL]",
 		Short:     "Show or change what the running tandem logs",
 		Long:      "Shows the least serious level that is logged (debug, info, warn or error), or\nchanges it until the next reload.",
+		Example:   "  tandem log-level debug",
 		Args:      cobra.MaximumNArgs(1),
 		ValidArgs: []string{string(config.LogDebug), string(config.LogInfo), string(config.LogWarn), string(config.LogError)},
 	}, func(cmd *cobra.Command, client *admin.Client, args []string) error {

@@ -28,6 +28,8 @@ func pathsCommand() *cobra.Command {
 		Long: `Lists the MPTCP connections of both sides, with their subflows and the last ones
 that ended, whoever manages them: addresses, interface, state and for how long it has
 been so, round-trip time, bytes, and why each was opened and closed.`,
+		Example: `  tandem paths
+  tandem paths --watch`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		if watch {

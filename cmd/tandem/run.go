@@ -31,6 +31,8 @@ one until they end (upgrade-drain-timeout).
 
 Without a configuration file it serves SOCKS5 and the Convert protocol to this
 machine.`,
+		Example: `  tandem run
+  tandem run --config /etc/tandem/cpe.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, file) },
 	}

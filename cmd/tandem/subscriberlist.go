@@ -128,6 +128,8 @@ func subscribersCommand() *cobra.Command {
 		Long: `Lists the subscribers that have a session: connections, or some a moment ago
 (subscribers.linger). USED is what is used of the quota, RATE the limits in force
 from (up) and to (down) the subscriber.`,
+		Example: `  tandem subscribers --sort used --limit 10
+  tandem subscribers --name ada --json`,
 		Args: cobra.NoArgs,
 	}, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		less, ok := subscriberOrders[order]
@@ -153,7 +155,7 @@ from (up) and to (down) the subscriber.`,
 	f.StringVar(&filter.Name, "name", "", "only the subscriber with this `name`")
 	f.StringVar(&filter.Policy, "policy", "", "only those with this `policy`")
 	f.BoolVar(&filter.Over, "over", false, "only those whose quota is used up")
-	f.IntVar(&filter.Limit, "limit", 0, "at most so many, the largest with --sort; 0 is all")
+	f.IntVar(&filter.Limit, "limit", 0, "at most this `number`, the largest with --sort; 0 is all")
 	f.StringVar(&order, "sort", subscriberOrderNames[0], "`order`: "+strings.Join(subscriberOrderNames, ", ")+"; the largest last")
 	asJSON = f.Bool("json", false, "print one JSON object per line and subscriber, as the interface has it")
 	return c

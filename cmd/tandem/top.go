@@ -38,7 +38,8 @@ Where the output is no terminal it is shown once.
 
 Keys: q quits, s changes the order of connections (rate, bytes, age), space holds
 the picture.`,
-		Args: cobra.NoArgs,
+		Example: "  tandem top --interval 1s",
+		Args:    cobra.NoArgs,
 	}, func(cmd *cobra.Command, client *admin.Client, _ []string) error {
 		if interval < 100*time.Millisecond {
 			return fmt.Errorf("--interval %v: want at least 100ms", interval)
