@@ -178,7 +178,7 @@ func tellsSYNACKs(c *config.Config) bool {
 func (g *gateway) serve(next *setup) error {
 	bound, err := g.server.Apply(next.listeners)
 	if err != nil {
-		return err
+		return howToListen(err)
 	}
 	if err := g.rules.apply(next.intercepted(bound)); err != nil {
 		// The listeners from before are what belongs to the rules from before.

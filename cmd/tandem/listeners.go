@@ -3,9 +3,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -67,6 +70,23 @@ func listenOptions(c *config.Listener, ownMark uint32) mptcp.ListenOptions {
 		o.Socket.V6Only = mptcp.V6OnlyYes
 	}
 	return o
+}
+
+// howToListen adds what mends it to an error of a socket that was to listen.
+func howToListen(err error) error {
+	for _, known := range []struct {
+		err error
+		how string
+	}{
+		{unix.EADDRINUSE, "another program listens there: ss -ltnp tells which"},
+		{unix.EADDRNOTAVAIL, "this machine does not have the address: ip address lists those that it has"},
+		{unix.EACCES, "ports below 1024 need CAP_NET_BIND_SERVICE: run as root, or grant it with AmbientCapabilities= of systemd or setcap"},
+	} {
+		if errors.Is(err, known.err) {
+			return fmt.Errorf("%w; %s", err, known.how)
+		}
+	}
+	return err
 }
 
 // firstData is how long clients that speak no protocol with us are waited for.

@@ -145,7 +145,7 @@ func TestReloadByOperator(t *testing.T) {
 	l.write(strings.Replace(phones, "type: socks5", "type: sox", 1))
 	l.mustNot([]string{":3:26: listeners[0].type: \"sox\"", "the configuration from before stays in force"}, "reload")
 	l.write(strings.Replace(phones, "127.0.0.1:0", echoServer(t).String(), 1))
-	l.mustNot([]string{"address already in use", "stays in force"}, "reload")
+	l.mustNot([]string{"address already in use; another program listens there: ss -ltnp", "stays in force"}, "reload")
 	if after := l.status(); after.Listeners[0] != before.Listeners[0] {
 		t.Errorf("%+v has become %+v", before.Listeners, after.Listeners)
 	}
