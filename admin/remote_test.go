@@ -125,6 +125,36 @@ func TestNoTokenGivesNoAccess(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// Those who may only read do not keep operators out, however many they are.
+func TestGuestsLeaveRoomForOperators(t *testing.T) {
+	g := &gateway{held: make(chan struct{})}
+	at := "http://" + serveTCP(t, g, &Access{Token: token})
+	defer http.DefaultClient.CloseIdleConnections()
+	var waiting sync.WaitGroup
+	for range maxGuests {
+		waiting.Go(func() {
+			answer, err := http.Get(at + "/v1/status")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer answer.Body.Close()
+			if answer.StatusCode != http.StatusOK {
+				t.Errorf("a guest: %s", answer.Status)
+			}
+		})
+	}
+	await(t, "guests to be refused", func() bool {
+		status, _ := asked(t, http.DefaultClient, "GET", at+"/livez", nil)
+		return status == http.StatusServiceUnavailable
+	})
+	if status, e := asked(t, http.DefaultClient, "GET", at+"/livez", map[string]string{"Authorization": "Bearer " + token}); status != http.StatusOK {
+		t.Errorf("an operator: %d %q", status, e.Message)
+	}
+	close(g.held)
+	waiting.Wait()
+}
+
 func TestOnlyLoopbackWithoutTLS(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"} {
 		if _, err := ListenTCP(netip.MustParseAddrPort(address), &Access{Token: token}); !errors.Is(err, ErrUnprotected) {

@@ -25,9 +25,11 @@ const (
 	writePatience = 30 * time.Second
 	// aliveTimeout is how long event loops may take to show that they run.
 	aliveTimeout = 2 * time.Second
-	// maxBody bounds the bodies of requests, maxBusy those being answered.
-	maxBody = 64 << 10
-	maxBusy = 64
+	// maxBody bounds the bodies of requests, maxBusy those of operators that are
+	// being answered, and maxGuests those of whoever else may read.
+	maxBody   = 64 << 10
+	maxBusy   = 64
+	maxGuests = 32
 )
 
 // Options of a Server.
@@ -43,7 +45,9 @@ type Server struct {
 	o    Options
 	mux  *http.ServeMux
 	http *http.Server
-	busy chan struct{} // one for each request being answered
+	// One for each request being answered. Guests, who are every process of this
+	// machine where Access lets them read, must not keep operators out.
+	busy, guests chan struct{}
 
 	mu     sync.Mutex
 	remote []*http.Server // those that serve TCP
@@ -57,7 +61,7 @@ func NewServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Server{o: o, mux: http.NewServeMux(), busy: make(chan struct{}, maxBusy)}
+	s := &Server{o: o, mux: http.NewServeMux(), busy: make(chan struct{}, maxBusy), guests: make(chan struct{}, maxGuests)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	for _, r := range routes {
 		s.mux.HandleFunc(r.method+" "+r.path, s.handler(r))
@@ -127,9 +131,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 // handler serves a route.
 func (s *Server) handler(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		busy := s.busy
+		if p, remote := r.Context().Value(peerKey{}).(remotePeer); remote && p.who == "" {
+			busy = s.guests
+		}
 		select {
-		case s.busy <- struct{}{}:
-			defer func() { <-s.busy }()
+		case busy <- struct{}{}:
+			defer func() { <-busy }()
 		default:
 			fail(w, &Error{"too many requests at once", "ask again later", http.StatusServiceUnavailable})
 			return

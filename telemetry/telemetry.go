@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
+	"golang.org/x/net/netutil"
 
 	"github.com/tandem-gateway/tandem/proxy"
 )
@@ -134,15 +135,27 @@ func (o *Options) listen() (open []net.Listener, err error) {
 	return open, nil
 }
 
+// maxScrapers bounds the connections of one address for scrapes, which everybody
+// may open who can reach it: they must not take the descriptors of clients.
+const maxScrapers = 16
+
 func (t *Telemetry) serve(listeners []net.Listener, log *slog.Logger) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", t.metrics.handler)
-	t.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	t.http = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
 	for _, l := range listeners {
 		t.addrs = append(t.addrs, l.Addr().(*net.TCPAddr).AddrPort())
 		t.running.Go(func() {
-			if err := t.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("metrics cannot be scraped any more", "err", err)
+			if err := t.http.Serve(netutil.LimitListener(l, maxScrapers)); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("metrics cannot be scraped any more", "address", l.Addr(), "err", err)
 			}
 		})
 	}
