@@ -122,6 +122,9 @@ func defaultText(t *testing.T, k key) string {
 		byType = append(byType, valueText(t, follow(typed()["upstreams[]."+of], k.path[len(list)+1:])))
 	}
 	if byType[0] != byType[1] && byType[1] == byType[2] {
+		if byType[0] == "" {
+			byType[0] = "none"
+		}
 		return fmt.Sprintf("%s for `direct`, else %s", byType[0], byType[1])
 	}
 	return byType[1]

@@ -215,7 +215,7 @@ func (v *validator) convertServer(path string, l *Listener) {
 		v.bad(join(path, "cookie-key-file"), "not used while cookies are off", "want cookies: required")
 	}
 	if s.Redundant && l.MPTCP == mptcp.ModeRequire {
-		v.bad(join(path, "redundant"), "what is carried several times comes over plain TCP", "want mptcp: prefer")
+		v.bad(join(path, "redundant"), "what is carried several times comes over plain TCP", "want mptcp: on")
 	}
 	if s.AllowLoopback && !l.loopback() {
 		v.warn(join(path, "allow-loopback"), "clients may reach services that trust this machine", "better use it in tests only")
