@@ -8,13 +8,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/client"
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -79,21 +79,11 @@ func echo() (net.Listener, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				_, _ = io.WriteString(c, "hello ") // with the Tandem's answer
-				_, _ = io.Copy(c, c)
-			})
-		}
+	stop := serving.Start(l, func(c net.Conn) {
+		_, _ = io.WriteString(c, "hello ") // with the Tandem's answer
+		serving.Echo(c)
 	})
-	return l, func() { l.Close(); serving.Wait() }, nil
+	return l, stop, nil
 }
 
 func start(t *testing.T) (*tandem, net.Listener) {

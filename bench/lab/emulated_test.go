@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab/emulator"
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestEmulatedLinkRate(t *testing.T) {
@@ -28,7 +29,7 @@ func TestEmulatedLinkRate(t *testing.T) {
 func TestEmulatedLinkFollowsChanges(t *testing.T) {
 	t.Parallel()
 	a, b, k := pair(t, newLab(t, "emuchange"), LinkSpec{Emulate: true})
-	c := mustDial(t, a, false, netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), listen(t, b, ":0", echo).Port()))
+	c := mustDial(t, a, false, netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), listen(t, b, ":0", serving.Echo).Port()))
 	checkEcho(t, c)
 	if err := k.SetDelay(40 * time.Millisecond); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func TestEmulatedLinkFollowsChanges(t *testing.T) {
 func TestEmulatedLinkDownUp(t *testing.T) {
 	t.Parallel()
 	a, b, k := pair(t, newLab(t, "emudown"), LinkSpec{Delay: time.Millisecond})
-	to := netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), listen(t, b, ":0", echo).Port())
+	to := netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), listen(t, b, ":0", serving.Echo).Port())
 	for range 2 {
 		c := mustDial(t, a, false, to)
 		checkEcho(t, c)

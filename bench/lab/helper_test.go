@@ -8,11 +8,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,23 +90,7 @@ func listen(t *testing.T, h *Host, addr string, handle func(net.Conn)) netip.Add
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			stop := context.AfterFunc(ctx, func() { c.Close() })
-			serving.Go(func() {
-				defer c.Close()
-				defer stop()
-				handle(c)
-			})
-		}
-	})
-	t.Cleanup(func() { cancel(); ln.Close(); serving.Wait() })
+	t.Cleanup(serving.Start(ln, handle))
 	return ln.Addr().(*net.TCPAddr).AddrPort()
 }
 
@@ -134,9 +119,6 @@ func mustDial(t *testing.T, h *Host, mptcp bool, addr netip.AddrPort) *net.TCPCo
 	}
 	return c
 }
-
-// echo answers a connection with what it receives.
-func echo(c net.Conn) { io.Copy(c, c) }
 
 // discard reads a connection to its end.
 func discard(c net.Conn) { io.Copy(io.Discard, c) }

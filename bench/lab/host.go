@@ -129,6 +129,24 @@ func (h *Host) Sysctl(key, value string) error {
 	})
 }
 
+// ManyConnections lets the host have tens of thousands of connections with itself,
+// and begin as many within seconds.
+func (h *Host) ManyConnections() error {
+	for key, value := range map[string]string{
+		"net.ipv4.tcp_congestion_control": "reno", // bbr distorts MPTCP on loopback
+		"net.ipv4.ip_local_port_range":    "10000 65535",
+		// Else the connections of some seconds use up all ports, and each
+		// connect searches them in vain. The default, 2, reuses early on
+		// 127.0.0.0/8 only.
+		"net.ipv4.tcp_tw_reuse": "1",
+	} {
+		if err := h.Sysctl(key, value); err != nil {
+			return fmt.Errorf("set %s to %q: %w", key, value, err)
+		}
+	}
+	return nil
+}
+
 // Forwarding switches IPv4 and IPv6 forwarding on or off.
 func (h *Host) Forwarding(on bool) error {
 	value := "0"

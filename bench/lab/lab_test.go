@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestNewRefusesName(t *testing.T) {
@@ -90,7 +92,7 @@ func TestSysctl(t *testing.T) {
 
 func TestAddressAtRunTime(t *testing.T) {
 	a, b, _ := pair(t, newLab(t, "addr"), LinkSpec{})
-	port := listen(t, b, ":0", echo).Port()
+	port := listen(t, b, ":0", serving.Echo).Port()
 	for _, addr := range []netip.Prefix{netip.MustParsePrefix("198.51.100.7/24"), netip.MustParsePrefix("2001:db8::7/64")} {
 		if err := b.AddAddress("eth0", addr); err != nil {
 			t.Fatal(err)

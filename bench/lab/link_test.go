@@ -9,11 +9,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestLinkConnectivity(t *testing.T) {
 	a, b, _ := pair(t, newLab(t, "linkconn"), LinkSpec{MTU: 1400})
-	port := listen(t, b, ":0", echo).Port()
+	port := listen(t, b, ":0", serving.Echo).Port()
 	for _, addr := range []string{"198.51.100.2", "2001:db8::2"} {
 		c := mustDial(t, a, false, netip.AddrPortFrom(netip.MustParseAddr(addr), port))
 		checkEcho(t, c)
@@ -114,7 +116,7 @@ func TestLinkDownUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port := listen(t, b, ":0", echo).Port()
+	port := listen(t, b, ":0", serving.Echo).Port()
 	routes := func() string {
 		out, err := exec.Command("ip", "-n", a.Namespace(), "route", "show", "table", "all").Output()
 		if err != nil {

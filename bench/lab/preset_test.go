@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestHybridHomeReachability(t *testing.T) {
 	home := newHome(t, "homereach", HybridHomeSpec{})
-	web := listen(t, home.Server, ":0", echo).Port()
-	hag := listen(t, home.Aggregator, ":0", echo).Port()
+	web := listen(t, home.Server, ":0", serving.Echo).Port()
+	hag := listen(t, home.Aggregator, ":0", serving.Echo).Port()
 	for _, tt := range []struct {
 		name string
 		from *Host
@@ -116,9 +118,9 @@ func TestTwoPathReachability(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	port := listen(t, tp.Aggregator, ":0", echo).Port()
+	port := listen(t, tp.Aggregator, ":0", serving.Echo).Port()
 	sink := listen(t, tp.Aggregator, ":0", discard).Port()
-	web := listen(t, tp.Server, ":0", echo).Port()
+	web := listen(t, tp.Server, ":0", serving.Echo).Port()
 	for _, to := range []netip.AddrPort{
 		netip.AddrPortFrom(tp.AggregatorAddr.V4, port), netip.AddrPortFrom(tp.AggregatorAddr.V6, port),
 		netip.AddrPortFrom(tp.ServerAddr.V4, web), netip.AddrPortFrom(tp.ServerAddr.V6, web),

@@ -17,12 +17,10 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/await"
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/paths"
 )
-
-// errOtherBytes is what no option may ever cause.
-var errOtherBytes = errors.New("other bytes have arrived than were sent")
 
 // connection is an MPTCP connection of a stage, opened by the client.
 type connection struct {
@@ -158,7 +156,7 @@ func (d *download) end() error {
 		return fmt.Errorf("download: %w", err)
 	}
 	if d.sent != d.got {
-		return errOtherBytes
+		return workload.ErrOtherBytes
 	}
 	return nil
 }

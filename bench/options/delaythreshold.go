@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/options"
 )
 
@@ -95,7 +96,7 @@ func measureDelayThreshold(ctx context.Context, e *experiment.Env, r *experiment
 	t, meterErr := m.stop()
 	endErr := d.end()
 	intact := endErr == nil
-	if errors.Is(endErr, errOtherBytes) {
+	if errors.Is(endErr, workload.ErrOtherBytes) {
 		endErr = nil // which the verdict shows
 	}
 	if err := errors.Join(err, meterErr, endErr, s.served()); err != nil {

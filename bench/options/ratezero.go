@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/figure"
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 )
@@ -51,7 +52,7 @@ func (s *stage) closePath(ctx context.Context, warm, hold time.Duration) (z clos
 	t, meterErr := m.stop()
 	endErr := d.end()
 	z.Right = endErr == nil
-	if errors.Is(endErr, errOtherBytes) {
+	if errors.Is(endErr, workload.ErrOtherBytes) {
 		endErr = nil // which the verdict shows
 	}
 	if err := errors.Join(err, meterErr, endErr, s.served()); err != nil {
@@ -192,5 +193,5 @@ func right(ok bool) string {
 	if ok {
 		return "hash right"
 	}
-	return errOtherBytes.Error()
+	return workload.ErrOtherBytes.Error()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/experiment/experimenttest"
+	"github.com/tandem-gateway/tandem/bench/workload"
 )
 
 func TestMain(m *testing.M) {
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 func TestQuick(t *testing.T) {
 	for id, r := range experimenttest.Quick(t, Experiments) {
 		for _, v := range r.Verdicts {
-			if strings.Contains(v.Got, errOtherBytes.Error()) {
+			if strings.Contains(v.Got, workload.ErrOtherBytes.Error()) {
 				t.Errorf("%s: %+v", id, v)
 			}
 		}

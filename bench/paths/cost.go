@@ -93,14 +93,8 @@ func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, d
 	if c.host, err = l.Host(c.name); err != nil {
 		return err
 	}
-	for key, value := range map[string]string{
-		"net.ipv4.tcp_congestion_control": "reno",
-		"net.ipv4.ip_local_port_range":    "10000 65535",
-		"net.ipv4.tcp_tw_reuse":           "1",
-	} {
-		if err := c.host.Sysctl(key, value); err != nil {
-			return err
-		}
+	if err := c.host.ManyConnections(); err != nil {
+		return err
 	}
 	source := netip.MustParseAddr("203.0.113.80")
 	for _, addr := range []netip.Addr{source, netip.MustParseAddr("192.0.2.1")} {

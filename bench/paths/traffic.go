@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/bench/workload"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -30,9 +31,6 @@ const (
 	trailerSize = 8 + sha256.Size
 	endless     = 1 << 62
 )
-
-// errOtherBytes is what no path manager may ever cause.
-var errOtherBytes = errors.New("other bytes have arrived than were sent")
 
 // source serves on a host until its context ends.
 type source struct {
@@ -142,10 +140,10 @@ func (d *download) read() error {
 		b, err := r.Peek(trailerSize + 1)
 		if errors.Is(err, io.EOF) {
 			if len(b) < trailerSize {
-				return fmt.Errorf("%w: the stream ended early", errOtherBytes)
+				return fmt.Errorf("%w: the stream ended early", workload.ErrOtherBytes)
 			}
 			if binary.BigEndian.Uint64(b) != n || !bytes.Equal(b[8:], hash.Sum(nil)) {
-				return errOtherBytes
+				return workload.ErrOtherBytes
 			}
 			return nil
 		}

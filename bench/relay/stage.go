@@ -39,9 +39,6 @@ func sourcePort(service load.Service, mptcp bool) netip.AddrPort {
 // childGrace is how much longer than its job a client may take.
 const childGrace = 20 * time.Second
 
-// congestion control in the namespace: bbr distorts MPTCP on loopback.
-const congestion = "reno"
-
 // stage is where everything runs: a namespace with a source in it.
 type stage struct {
 	e    *experiment.Env
@@ -67,17 +64,8 @@ func (s *stage) setUp(ctx context.Context) error {
 	if s.host, err = s.lab.Host("loopback"); err != nil {
 		return err
 	}
-	for key, value := range map[string]string{
-		"net.ipv4.tcp_congestion_control": congestion,
-		"net.ipv4.ip_local_port_range":    "10000 65535",
-		// Else the connections of some seconds use up all ports, and each
-		// connect searches them in vain. The default, 2, reuses early on
-		// 127.0.0.0/8 only.
-		"net.ipv4.tcp_tw_reuse": "1",
-	} {
-		if err := s.host.Sysctl(key, value); err != nil {
-			return fmt.Errorf("set %s to %q: %w", key, value, err)
-		}
+	if err := s.host.ManyConnections(); err != nil {
+		return err
 	}
 	for _, addr := range []netip.Addr{relayAddr, sourceAddr} {
 		if err := s.host.AddAddress("lo", netip.PrefixFrom(addr, addr.BitLen())); err != nil {

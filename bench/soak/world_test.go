@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/radius/radiustest"
 )
 
@@ -215,25 +216,13 @@ func (w *world) startRADIUS(t *testing.T) {
 // not right on their way there.
 func serve(t *testing.T, h *lab.Host, address string) {
 	t.Helper()
-	l := listen(t, h, address)
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				check := new(checker)
-				n, _ := io.Copy(c, io.TeeReader(c, check)) // the client tells of an error
-				if wrong := check.describe(n); wrong != "" {
-					t.Errorf("a stream of %d bytes on its way to the server: %s", n, wrong)
-				}
-			})
+	t.Cleanup(serving.Start(listen(t, h, address), func(c net.Conn) {
+		check := new(checker)
+		n, _ := io.Copy(c, io.TeeReader(c, check)) // the client tells of an error
+		if wrong := check.describe(n); wrong != "" {
+			t.Errorf("a stream of %d bytes on its way to the server: %s", n, wrong)
 		}
-	})
-	t.Cleanup(func() { l.Close(); serving.Wait() })
+	}))
 }
 
 func listen(t *testing.T, h *lab.Host, address string) (l net.Listener) {

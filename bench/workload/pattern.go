@@ -19,8 +19,9 @@ var pattern = func() []byte {
 	return append(b, b...)
 }()
 
-// errOtherBytes reports that something else has arrived than was sent.
-var errOtherBytes = errors.New("other bytes have arrived than were sent")
+// ErrOtherBytes is that something else has arrived than was sent, which nothing on
+// the way may ever cause.
+var ErrOtherBytes = errors.New("other bytes have arrived than were sent")
 
 // flow is one direction of a connection, whose payload is a pattern over its
 // offset.
@@ -42,7 +43,7 @@ func (f *flow) check(b []byte) error {
 	for len(b) > 0 {
 		want := f.piece(uint64(len(b)))
 		if !bytes.Equal(b[:len(want)], want) {
-			return errOtherBytes
+			return ErrOtherBytes
 		}
 		b = b[len(want):]
 	}

@@ -9,12 +9,13 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -131,23 +132,11 @@ func TestRefused(t *testing.T) {
 // waited for.
 func TestCancelled(t *testing.T) {
 	ln := listen(t)
-	var holding sync.WaitGroup
 	accepted := make(chan struct{}, 1000)
-	holding.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			holding.Go(func() {
-				defer c.Close()
-				accepted <- struct{}{}
-				io.Copy(io.Discard, c)
-			})
-		}
-	})
-	defer holding.Wait()
-	defer ln.Close()
+	defer serving.Start(ln, func(c net.Conn) {
+		accepted <- struct{}{}
+		io.Copy(io.Discard, c)
+	})()
 	for name, w := range workloads() {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -180,7 +169,7 @@ func TestBytesAreChecked(t *testing.T) {
 		if r.Done != 0 || r.Failed != 1 {
 			t.Errorf("down %t: %d done, %d failed", down, r.Done, r.Failed)
 		}
-		if down && r.Error != errOtherBytes.Error() {
+		if down && r.Error != ErrOtherBytes.Error() {
 			t.Errorf("failed for %q", r.Error)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 // relayed is a network with tandem in its middle, and servers that echo.
@@ -49,21 +50,7 @@ func echo(t *testing.T, h *lab.Host, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
+	t.Cleanup(serving.Start(l, serving.Echo))
 }
 
 func (r *relayed) dial(addr string) (net.Conn, error) {

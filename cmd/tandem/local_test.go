@@ -7,14 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -23,6 +21,7 @@ import (
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -178,6 +177,14 @@ func (l *local) status() admin.Status {
 	return s
 }
 
+// answeredBy checks which process answers at the socket.
+func (l *local) answeredBy(other *local) {
+	l.t.Helper()
+	if pid := l.status().PID; pid != other.cmd.Process.Pid {
+		l.t.Errorf("%d answers instead of %d", pid, other.cmd.Process.Pid)
+	}
+}
+
 // connections asks for those with some flags.
 func (l *local) connections(flags ...string) (all []admin.Connection) {
 	l.t.Helper()
@@ -234,18 +241,7 @@ func echoServer(t *testing.T) netip.AddrPort {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { io.Copy(c, c); c.Close() })
-		}
-	})
-	t.Cleanup(serving.Wait)
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(serving.Start(l, serving.Echo))
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 

@@ -133,13 +133,24 @@ func checkFetched(t *testing.T, web *apps.Nginx, r apps.CurlResult) {
 // counters reads how many bytes links have carried towards their A ends.
 func counters(t *testing.T, links ...*lab.Link) []uint64 {
 	t.Helper()
+	return readCounters(t, links, func(c lab.Counters) uint64 { return c.BToA })
+}
+
+// sent reads how many bytes links have carried towards their B ends.
+func sent(t *testing.T, links ...*lab.Link) []uint64 {
+	t.Helper()
+	return readCounters(t, links, func(c lab.Counters) uint64 { return c.AToB })
+}
+
+func readCounters(t *testing.T, links []*lab.Link, of func(lab.Counters) uint64) []uint64 {
+	t.Helper()
 	var out []uint64
 	for _, l := range links {
 		c, err := l.Counters()
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, c.BToA)
+		out = append(out, of(c))
 	}
 	return out
 }

@@ -31,16 +31,12 @@ func TestTwoOfOneSocket(t *testing.T) {
 	if !strings.Contains(second.banner.String(), "operators      no: "+first.socket+": another process answers there") {
 		t.Errorf("the banner:\n%s", second.banner)
 	}
-	if pid := second.status().PID; pid != first.cmd.Process.Pid {
-		t.Errorf("%d answers instead of %d", pid, first.cmd.Process.Pid)
-	}
+	second.answeredBy(first)
 	if err := second.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	second.awaitEnd()
-	if pid := first.status().PID; pid != first.cmd.Process.Pid {
-		t.Errorf("%d answers instead of %d", pid, first.cmd.Process.Pid)
-	}
+	first.answeredBy(first)
 }
 
 func TestSocketOfAKilledOne(t *testing.T) {
@@ -55,9 +51,7 @@ func TestSocketOfAKilledOne(t *testing.T) {
 	}
 	l.mustNot([]string{"is tandem running?"}, "status")
 	l.start()
-	if pid := l.status().PID; pid != l.cmd.Process.Pid {
-		t.Errorf("%d answers instead of %d", pid, l.cmd.Process.Pid)
-	}
+	l.answeredBy(l)
 }
 
 // Descriptors and goroutines that requests take are given back.
@@ -141,7 +135,5 @@ func TestSocketOfAGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.start()
-	if pid := member.status().PID; pid != l.cmd.Process.Pid {
-		t.Errorf("%d answers instead of %d", pid, l.cmd.Process.Pid)
-	}
+	member.answeredBy(l)
 }

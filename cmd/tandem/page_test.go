@@ -23,6 +23,7 @@ import (
 	socks5 "golang.org/x/net/proxy"
 
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -55,33 +56,19 @@ func stream(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var running sync.WaitGroup
-	running.Go(func() {
+	t.Cleanup(serving.Start(l, func(c net.Conn) {
+		some := make([]byte, 4096)
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			if _, err := c.Write(some); err != nil {
 				return
 			}
-			running.Go(func() {
-				defer c.Close()
-				some := make([]byte, 4096)
-				for {
-					if _, err := c.Write(some); err != nil {
-						return
-					}
-					select {
-					case <-t.Context().Done():
-						return
-					case <-time.After(20 * time.Millisecond): // a rate, not a wait
-					}
-				}
-			})
+			select {
+			case <-t.Context().Done():
+				return
+			case <-time.After(20 * time.Millisecond): // a rate, not a wait
+			}
 		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		running.Wait()
-	})
+	}))
 	return l.Addr().String()
 }
 

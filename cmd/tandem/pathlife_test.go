@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -129,22 +129,11 @@ func sink(t *testing.T, h *lab.Host, addr string, ends chan<- error) (served fun
 		t.Fatal(err)
 	}
 	var n atomic.Int64
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n.Add(1)
-			serving.Go(func() {
-				defer c.Close()
-				_, err := io.Copy(c, c)
-				ends <- err
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); serving.Wait() }) // after tandem has ended
+	t.Cleanup(serving.Start(l, func(c net.Conn) { // ends after tandem
+		n.Add(1)
+		_, err := io.Copy(c, c)
+		ends <- err
+	}))
 	return func() int { return int(n.Load()) }
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/emulator"
+	"github.com/tandem-gateway/tandem/bench/serving"
 )
 
 // thinCPE carries the same to a server redundantly and not.
@@ -171,20 +172,7 @@ func receive(t *testing.T, h *lab.Host, addr string, arrivals chan<- thinStream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				arrivals <- receiveThin(c)
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); serving.Wait() })
+	t.Cleanup(serving.Start(l, func(c net.Conn) { arrivals <- receiveThin(c) }))
 }
 
 func receiveThin(c net.Conn) (s thinStream) {

@@ -83,17 +83,3 @@ func TestUpload(t *testing.T) {
 		t.Error("there was something to warn of")
 	}
 }
-
-// sent reads how many bytes links have carried towards their B ends.
-func sent(t *testing.T, links ...*lab.Link) []uint64 {
-	t.Helper()
-	var out []uint64
-	for _, l := range links {
-		c, err := l.Counters()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, c.AToB)
-	}
-	return out
-}

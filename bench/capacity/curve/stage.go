@@ -70,15 +70,8 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	if s.host, err = s.lab.Host("loopback"); err != nil {
 		return err
 	}
-	for key, value := range map[string]string{
-		"net.ipv4.tcp_congestion_control": "reno",
-		"net.ipv4.ip_local_port_range":    "10000 65535",
-		// Else connections that have ended use all ports up.
-		"net.ipv4.tcp_tw_reuse": "1",
-	} {
-		if err := s.host.Sysctl(key, value); err != nil {
-			return err
-		}
+	if err := s.host.ManyConnections(); err != nil {
+		return err
 	}
 	for _, addr := range []netip.Addr{relayAddr.Addr(), sourceAddr} {
 		if err := s.host.AddAddress("lo", netip.PrefixFrom(addr, addr.BitLen())); err != nil {
