@@ -40,7 +40,7 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 	}
 	c.ours, c.theirs = nil, nil
 	if err := e.keep(p.Keep); err != nil {
-		e.log.Error("connections without subflows may be closed early", "error", err)
+		e.log.Error("connections without subflows may be closed early", "err", err)
 	}
 	if !c.known() {
 		e.recent = append(e.recent, token)

@@ -31,7 +31,7 @@ func (e *Engine) readBPF(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				e.log.Error("no more eBPF events", "error", err)
+				e.log.Error("no more eBPF events", "err", err)
 			}
 			return
 		}
@@ -55,7 +55,7 @@ func (e *Engine) readPM(ctx context.Context) {
 		waited := time.Since(begin) > coalesce/10
 		if err != nil {
 			if ctx.Err() == nil {
-				e.log.Error("no more events of path managers", "error", err)
+				e.log.Error("no more events of path managers", "err", err)
 			}
 			return
 		}
@@ -74,7 +74,7 @@ func (e *Engine) readNetwork(ctx context.Context) {
 	for {
 		if err := e.net.await(); err != nil {
 			if ctx.Err() == nil {
-				e.log.Error("no more events of addresses and links", "error", err)
+				e.log.Error("no more events of addresses and links", "err", err)
 			}
 			return
 		}
@@ -89,7 +89,7 @@ func (e *Engine) readNetwork(ctx context.Context) {
 // would only be more to read.
 func (e *Engine) listen(kinds ...pm.Event) {
 	if err := e.events.Only(kinds...); err != nil {
-		e.log.Warn("events of path managers are not filtered", "error", err)
+		e.log.Warn("events of path managers are not filtered", "err", err)
 	}
 }
 

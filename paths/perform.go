@@ -187,7 +187,7 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 		c.over = true
 		return
 	case op == nil:
-		e.log.Error("cannot open a subflow", "error", err)
+		e.log.Error("cannot open a subflow", "err", err)
 		op = new(pm.OpError)
 	case strings.Contains(op.Message, "families"):
 		c.only4 = true

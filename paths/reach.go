@@ -107,7 +107,7 @@ func (e *Engine) pathsChanged(c *conn, now time.Time) {
 func (e *Engine) networkChanged(now time.Time) {
 	e.counters.NetworkChanges++
 	if err := e.net.read(); err != nil {
-		e.log.Error("cannot read the addresses of this host", "error", err)
+		e.log.Error("cannot read the addresses of this host", "err", err)
 		e.readAt = now.Add(time.Second)
 		return
 	}

@@ -20,7 +20,7 @@ func (e *Engine) repair(now time.Time) {
 	}
 	sockets, err := e.diag.All()
 	if err != nil {
-		e.log.Error("cannot ask the kernel for subflows", "error", err)
+		e.log.Error("cannot ask the kernel for subflows", "err", err)
 		e.gap = true
 		e.repairAt = now.Add(time.Second)
 		return
