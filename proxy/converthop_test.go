@@ -62,14 +62,7 @@ func TestThroughConverter(t *testing.T) {
 				aggregator := serve(t, Options{}, convertListener(c))
 				cpe := serve(t, Options{}, through(only{toConverter("agg", aggregator.addr, mode)}))
 				for range 2 {
-					conn := dialProxy(t, cpe.addr, mptcp.ModePrefer)
-					send(t, conn, []byte(hello+request(socks.Connect, server)+"early"))
-					expect(t, conn, welcome)
-					if code, _ := readReply(t, conn); code != socks.Succeeded {
-						t.Fatalf("reply %v", code)
-					}
-					expect(t, conn, "early")
-					exchange(t, conn, "words")
+					exchangeEarly(t, askEarly(t, cpe.addr, server, "early"), "early")
 				}
 				cpe.quiescent()
 				r := cpe.records.wait(t, 2)[1]

@@ -19,7 +19,6 @@ import (
 
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
-	"github.com/tandem-gateway/tandem/proxy/socks"
 )
 
 // namespaceChild is set in a process that runs one test in a network namespace
@@ -114,14 +113,7 @@ func TestConvertInTheSYN(t *testing.T) {
 			connect := func() Record {
 				t.Helper()
 				n := len(cpe.records.wait(t, 0))
-				c := dialProxy(t, cpe.addr, mptcp.ModePrefer)
-				send(t, c, []byte(hello+request(socks.Connect, server)+early))
-				expect(t, c, welcome)
-				if code, _ := readReply(t, c); code != socks.Succeeded {
-					t.Fatalf("reply %q", code)
-				}
-				expect(t, c, early)
-				exchange(t, c, "words")
+				exchangeEarly(t, askEarly(t, cpe.addr, server, early), early)
 				return cpe.records.wait(t, n+1)[n]
 			}
 			connect() // for the kernel's cookie
@@ -170,25 +162,12 @@ func TestAnswerBeforeTheHandshake(t *testing.T) {
 	hop := toConverter("agg", aggregator.addr, mptcp.ModePrefer)
 	hop.connect.FastOpen = true
 	cpe := serve(t, Options{}, through(only{hop}))
-	begin := func() *mptcp.Conn {
-		c := dialProxy(t, cpe.addr, mptcp.ModePrefer)
-		send(t, c, []byte(hello+request(socks.Connect, server)+"early"))
-		return c
-	}
-	end := func(c *mptcp.Conn) {
-		expect(t, c, welcome)
-		if code, _ := readReply(t, c); code != socks.Succeeded {
-			t.Fatalf("reply %q", code)
-		}
-		expect(t, c, "early")
-		exchange(t, c, "words")
-	}
-	end(begin()) // for the kernel's cookie
+	exchangeEarly(t, askEarly(t, cpe.addr, server, "early"), "early") // for the kernel's cookie
 	filter(t, fmt.Sprintf("tcp sport %d tcp flags & (syn|ack) == (syn|ack) drop;", aggregator.addr.Port()))
-	c := begin()
+	c := askEarly(t, cpe.addr, server, "early")
 	await(t, "a server that is connected", func() bool { return aggregator.Stats().Relayed == 2 })
 	filter(t, "")
-	end(c)
+	exchangeEarly(t, c, "early")
 }
 
 // filter replaces the rules for packets that come in.

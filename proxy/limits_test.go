@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	socks5 "github.com/armon/go-socks5"
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -189,7 +190,7 @@ func TestHandshakeTimeout(t *testing.T) {
 
 func TestOneByteAtATime(t *testing.T) {
 	server := echoServer(t)
-	p := serve(t, Options{}, socksListener(socks.Config{Users: socks.NewCredentials(map[string]string{"ada": "secret"})}))
+	p := serve(t, Options{}, socksListener(socks.Config{Users: socks5.StaticCredentials{"ada": "secret"}}))
 	c := dialProxy(t, p.addr, mptcp.ModeOff) // with MPTCP a byte need not travel alone
 	if err := c.SetNoDelay(true); err != nil {
 		t.Fatal(err)

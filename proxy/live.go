@@ -46,9 +46,6 @@ type Live struct {
 	HopChoice *HopChoice      // nil if nothing was asked of the hop
 }
 
-// Phases are those of Live.
-func Phases() []string { return append(phaseNames[:closed:closed], "udp") }
-
 var phaseNames = [...]string{
 	greeting: "handshake", authorising: "authentication", awaiting: "first-data", resolving: "resolving",
 	dialling: "connecting", outside: "bind", relaying: "relaying", lingering: "closing", closed: "closed",

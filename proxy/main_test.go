@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 	"github.com/tandem-gateway/tandem/proxy/relay/relaytest"
@@ -192,20 +193,7 @@ func listen(t testing.TB, address string, handle func(*net.TCPConn)) netip.AddrP
 	if err != nil {
 		t.Fatal(err)
 	}
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer c.Close()
-				handle(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); running.Wait() })
+	t.Cleanup(serving.Start(l, func(c net.Conn) { handle(c.(*net.TCPConn)) }))
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 

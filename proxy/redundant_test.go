@@ -93,14 +93,7 @@ func TestNotRedundant(t *testing.T) {
 			aggregator := serve(t, Options{}, convertListener(converter.ServerConfig{}))
 			cpe := serve(t, Options{}, through(redundantly(aggregator.addr, paths)))
 			for range 2 {
-				conn := dialProxy(t, cpe.addr, mptcp.ModePrefer)
-				send(t, conn, []byte(hello+request(socks.Connect, server)+"early"))
-				expect(t, conn, welcome)
-				if code, _ := readReply(t, conn); code != socks.Succeeded {
-					t.Fatalf("reply %v", code)
-				}
-				expect(t, conn, "early")
-				exchange(t, conn, "words")
+				exchangeEarly(t, askEarly(t, cpe.addr, server, "early"), "early")
 			}
 			cpe.quiescent()
 			for _, r := range cpe.records.wait(t, 2) {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"testing"
 
+	socks5 "github.com/armon/go-socks5"
+
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/policy"
@@ -20,7 +22,7 @@ func toSOCKS(addr netip.AddrPort, mode mptcp.Mode, c socks.Client) *SOCKSHop {
 
 func TestThroughSOCKS(t *testing.T) {
 	server := echoServer(t)
-	users := socks.NewCredentials(map[string]string{"ada": "secret"})
+	users := socks5.StaticCredentials{"ada": "secret"}
 	for name, test := range map[string]struct {
 		server socks.Config
 		client socks.Client
@@ -68,7 +70,7 @@ func TestErrorsThroughSOCKS(t *testing.T) {
 	}
 	denying := socksListener(socks.Config{})
 	denying.Destinations = deny
-	users := socks.Config{Users: socks.NewCredentials(map[string]string{"ada": "secret"})}
+	users := socks.Config{Users: socks5.StaticCredentials{"ada": "secret"}}
 	for name, test := range map[string]struct {
 		next   netip.AddrPort
 		target netip.AddrPort

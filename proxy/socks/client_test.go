@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	socks5 "github.com/armon/go-socks5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
@@ -133,7 +134,7 @@ func TestClientAndServerUnderstandEachOther(t *testing.T) {
 		if rapid.Bool().Draw(rt, "authenticated") {
 			client.User = rapid.StringMatching(`[ -:<-~]{1,100}`).Draw(rt, "user")
 			client.Password = string(rapid.SliceOfN(rapid.Byte(), 0, 255).Draw(rt, "password"))
-			config.Users = NewCredentials(map[string]string{client.User: client.Password})
+			config.Users = socks5.StaticCredentials{client.User: client.Password}
 		}
 		want := Request{Command: Connect, User: client.User}
 		port := rapid.Uint16Range(1, 65535).Draw(rt, "port")

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"testing"
 
+	socks5 "github.com/armon/go-socks5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
@@ -19,7 +20,7 @@ func servers() []*Server {
 	return []*Server{
 		NewServer(&Config{}),
 		NewServer(&Config{Bind: true, UDP: true}),
-		NewServer(&Config{Users: NewCredentials(map[string]string{"alice": "secret"}), Bind: true}),
+		NewServer(&Config{Users: socks5.StaticCredentials{"alice": "secret"}, Bind: true}),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	socks5 "github.com/armon/go-socks5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -96,7 +97,7 @@ var (
 const refused = "\x00\x01\x00\x00\x00\x00\x00\x00" // after version and code
 
 func TestHandshake(t *testing.T) {
-	closed := NewServer(&Config{Users: NewCredentials(map[string]string{"alice": "secret", "": "nobody"})})
+	closed := NewServer(&Config{Users: socks5.StaticCredentials{"alice": "secret", "": "nobody"}})
 	port443 := netip.AddrPortFrom(netip.Addr{}, 443)
 	long := strings.Repeat("a", 62) + strings.Repeat("."+strings.Repeat("b", 62), 3)
 	hello := "\x05\x01\x00"
@@ -197,7 +198,7 @@ func TestReplyDoesNotDisturbTheRequest(t *testing.T) {
 }
 
 func BenchmarkHandshake(b *testing.B) {
-	users := NewServer(&Config{Users: NewCredentials(map[string]string{"alice": "secret"})})
+	users := NewServer(&Config{Users: socks5.StaticCredentials{"alice": "secret"}})
 	for _, bb := range []struct {
 		name   string
 		server *Server

@@ -111,18 +111,3 @@ func TestParseName(t *testing.T) {
 		}
 	}
 }
-
-func TestCredentials(t *testing.T) {
-	c := NewCredentials(map[string]string{"alice": "secret", "bob": ""})
-	for _, tt := range []struct {
-		user, password string
-		want           bool
-	}{
-		{"alice", "secret", true}, {"alice", "secre", false}, {"alice", "secret ", false}, {"alice", "", false},
-		{"bob", "", true}, {"bob", "secret", false}, {"carol", "", false}, {"", "", false},
-	} {
-		if got := c.Valid(tt.user, tt.password); got != tt.want {
-			t.Errorf("%q, %q: %t", tt.user, tt.password, got)
-		}
-	}
-}

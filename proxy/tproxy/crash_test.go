@@ -80,9 +80,7 @@ func TestLeftoversOfCrashAreRepaired(t *testing.T) {
 	if err := i.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }
 
 func TestRestartAfterCrash(t *testing.T) {
@@ -103,9 +101,7 @@ func TestRestartAfterCrash(t *testing.T) {
 	if err := i.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }
 
 func TestInstancesShareRouting(t *testing.T) {
@@ -134,7 +130,5 @@ func TestInstancesShareRouting(t *testing.T) {
 	if err := third.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }

@@ -143,9 +143,7 @@ func TestForeignTableIsLeftAlone(t *testing.T) {
 	if !errors.Is(err, ErrInUse) || !strings.Contains(fmt.Sprint(err), "nft delete table inet tandem") {
 		t.Errorf("got %v", err)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }
 
 // TestForeignRoutingIsLeftAlone asks for a routing table that holds routes of
@@ -158,9 +156,7 @@ func TestForeignRoutingIsLeftAlone(t *testing.T) {
 	if _, err := tryInstall(h.CPE, c); !errors.Is(err, ErrInUse) {
 		t.Errorf("got %v", err)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }
 
 // TestFirewallReload has a firewall replace the whole ruleset.

@@ -3,7 +3,6 @@
 package tproxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -123,25 +122,11 @@ func greet(t *testing.T, host *lab.Host, addr netip.AddrPort, o mptcp.ListenOpti
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := ln.AcceptTCP()
-			if err != nil {
-				return
-			}
-			stop := context.AfterFunc(ctx, func() { c.Close() })
-			serving.Go(func() {
-				defer c.Close()
-				defer stop()
-				if _, err := io.WriteString(c, greeting(c)+"\n"); err == nil {
-					io.Copy(c, c)
-				}
-			})
+	t.Cleanup(serving.Start(ln, func(c net.Conn) {
+		if _, err := io.WriteString(c, greeting(c.(*net.TCPConn))+"\n"); err == nil {
+			serving.Echo(c)
 		}
-	})
-	t.Cleanup(func() { cancel(); ln.Close(); serving.Wait() })
+	}))
 }
 
 // call is how a client connects.
@@ -269,6 +254,14 @@ func state(t *testing.T, host *lab.Host) string {
 		fmt.Fprintf(&b, "$ %s\n%s", command, output(t, host, strings.Fields(command)...))
 	}
 	return b.String()
+}
+
+// unchanged checks that state is what it was before.
+func unchanged(t *testing.T, host *lab.Host, before string) {
+	t.Helper()
+	if after := state(t, host); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
 }
 
 func output(t *testing.T, host *lab.Host, command ...string) string {

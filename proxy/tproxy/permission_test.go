@@ -35,7 +35,5 @@ func TestWithoutNetAdmin(t *testing.T) {
 	if got := s.Log.String(); s.ExitCode() != 1 || !strings.HasPrefix(got, want) {
 		t.Errorf("exit code %d, %q, want %q", s.ExitCode(), got, want)
 	}
-	if after := state(t, h.CPE); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.CPE, before)
 }

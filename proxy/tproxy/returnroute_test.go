@@ -37,9 +37,7 @@ func TestClientAddressesAreKept(t *testing.T) {
 	if err := i.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := state(t, h.Aggregator); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	unchanged(t, h.Aggregator, before)
 }
 
 func (h home) checkReturn(i *Interceptor, timeout time.Duration, client netip.Addr, server netip.AddrPort) error {
