@@ -15,6 +15,9 @@ const (
 	// DefaultTemplates is how often a collector over UDP is told the templates.
 	DefaultTemplates = 10 * time.Minute
 	sendTimeout      = 2 * time.Second
+	// A collector that fails is left alone for restFactor times as long as that
+	// took, because the file and the other collectors wait meanwhile.
+	restFactor = 9
 )
 
 // ExporterOptions say where IPFIX messages go.
@@ -34,6 +37,8 @@ type exporter struct {
 	now       func() time.Time
 	conn      net.Conn
 	told      time.Time // when the templates were sent on conn
+	failure   error     // the last one
+	rests     time.Time // until then
 }
 
 func newExporter(collector netip.AddrPort, o ExporterOptions) *exporter {
@@ -43,8 +48,24 @@ func newExporter(collector netip.AddrPort, o ExporterOptions) *exporter {
 
 // write implements sink.
 func (e *exporter) write(batch []entry) (int, error) {
+	began := e.now()
+	if began.Before(e.rests) {
+		return 0, e.failure
+	}
+	n, err := e.sendAll(batch)
+	if err != nil {
+		e.failure = fmt.Errorf("ipfix: %w", err)
+		now := e.now()
+		e.rests = now.Add(restFactor * now.Sub(began))
+		return n, e.failure
+	}
+	return n, nil
+}
+
+// sendAll sends all of some records, or tells how many it has.
+func (e *exporter) sendAll(batch []entry) (int, error) {
 	if err := e.connect(); err != nil {
-		return 0, fmt.Errorf("ipfix: %w", err)
+		return 0, err
 	}
 	now := e.now()
 	templates := e.told.IsZero() || !e.o.TCP && now.Sub(e.told) >= e.o.Templates
@@ -54,9 +75,8 @@ func (e *exporter) write(batch []entry) (int, error) {
 	n, err := e.encoder.messages(batch, templates, now, e.send)
 	if err != nil {
 		e.close()
-		return n, fmt.Errorf("ipfix: %w", err)
 	}
-	return n, nil
+	return n, err
 }
 
 func (e *exporter) connect() error {

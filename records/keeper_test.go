@@ -5,6 +5,7 @@ package records
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/proxy"
 )
@@ -185,6 +187,8 @@ func TestCollectorOverTCPComesBack(t *testing.T) {
 	defer l.Close()
 	x := newExporter(netip.MustParseAddrPort(l.Addr().String()), ExporterOptions{TCP: true})
 	defer x.close()
+	now := time.Now()
+	x.now = func() time.Time { now = now.Add(time.Second); return now } // rests end
 	for i := range 2 {
 		batch := named(fmt.Sprint("a", i), "b")
 		// The first writes after the collector has gone may seem to work.
@@ -217,5 +221,37 @@ func TestCollectorOverTCPComesBack(t *testing.T) {
 		c.check(t, batch)
 		conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
+	}
+}
+
+// A collector that was waited for in vain is left alone for a while, because
+// others wait meanwhile.
+func TestSilentCollectorIsLeftAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	x := newExporter(netip.MustParseAddrPort(address), ExporterOptions{TCP: true})
+	defer x.close()
+	now, took := time.Now(), sendTimeout
+	x.now = func() time.Time { defer func() { now = now.Add(took) }(); return now }
+	batch := named("a")
+	if n, err := x.write(batch); n != 0 || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Fatalf("%d sent, %v", n, err)
+	}
+	took = 0
+	if l, err = net.Listen("tcp", address); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	now = x.rests.Add(-time.Nanosecond)
+	if n, err := x.write(batch); n != 0 || !errors.Is(err, unix.ECONNREFUSED) || x.conn != nil {
+		t.Errorf("before the rest was over: %d sent, %v", n, err)
+	}
+	now = x.rests
+	if n, err := x.write(batch); n != len(batch) || err != nil {
+		t.Errorf("after it: %d sent, %v", n, err)
 	}
 }
