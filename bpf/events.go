@@ -18,17 +18,6 @@ import (
 // DefaultEventRing holds about 7,500 events.
 const DefaultEventRing = 1 << 20
 
-// coalesce is how long an event may wait for others if it comes right after
-// some that were read, and coalesceMany the same if those were many. The kernel
-// wakes the reader for an event only if all before it have been read, and a
-// wake-up costs several times what the programs do: this bounds their number,
-// and delays no event that comes alone.
-const (
-	coalesce     = time.Millisecond
-	coalesceMany = 5 * time.Millisecond
-	many         = 8
-)
-
 const eventsLost = "path managers other than that of the kernel do not learn what becomes of connections"
 
 // Events tells the life of the MPTCP connections of this process.
@@ -40,7 +29,7 @@ type Events struct {
 	record  ringbuf.Record
 	held    bool   // record was read and is not told yet
 	told    uint64 // lost events that were told
-	came    int    // events read by the last ReadAll
+	waiting waiting
 }
 
 func (e *Events) describe() (program, lost string) { return eventsProgTandemEvents, eventsLost }
@@ -76,6 +65,10 @@ func (e *Events) start(p *Programs) error {
 		return fmt.Errorf("open ring: %w", err)
 	}
 	e.opened.add(e.reader)
+	if err := e.waiting.open(e.objects.Ring); err != nil {
+		return err
+	}
+	e.opened.add(e.waiting.urgent)
 	if e.rearm, err = link.AttachIter(link.IterOptions{Program: e.objects.TandemWatch}); err != nil {
 		return err
 	}
@@ -105,30 +98,34 @@ func (e *Events) close() error { return e.opened.close() }
 // the ring, because they were not read fast enough, Gap is told in their place:
 // a lost event is never unnoticed.
 func (e *Events) ReadAll(evs []Event) (int, error) {
-	err := e.read(&evs[0])
-	e.came = 0
-	if err != nil {
+	n, err := e.readAll(evs)
+	e.waiting.came = n
+	return n, err
+}
+
+func (e *Events) readAll(evs []Event) (int, error) {
+	if err := e.read(&evs[0]); err != nil {
 		return 0, err
 	}
-	for e.came = 1; e.came < len(evs) && (e.held || e.record.Remaining > 0); e.came++ {
+	n := 1
+	for ; n < len(evs) && (e.held || e.record.Remaining > 0); n++ {
 		if !e.held {
-			err = e.reader.ReadInto(&e.record)
+			if err := e.reader.ReadInto(&e.record); err != nil {
+				return n, err
+			}
 		}
-		if err == nil {
-			err = e.tell(&evs[e.came])
-		}
-		if err != nil {
-			return e.came, err
+		if err := e.tell(&evs[n]); err != nil {
+			return n, err
 		}
 	}
-	return e.came, nil
+	return n, nil
 }
 
 // read waits for an event.
 func (e *Events) read(ev *Event) error {
-	for wait := e.held; !e.held; {
+	for s := gathering; !e.held; s = min(s+1, sleeping) {
 		lost := e.Lost()
-		err := e.next(wait)
+		err := e.await(s)
 		if err == nil {
 			break
 		}
@@ -140,21 +137,11 @@ func (e *Events) read(ev *Event) error {
 			e.gap(ev, lost)
 			return nil
 		}
-		if !wait {
-			e.pause()
-			wait = true
-		}
+	}
+	if err := e.setPatient(true); err != nil {
+		return err
 	}
 	return e.tell(ev)
-}
-
-// pause lets events gather that come right after those of the last ReadAll.
-func (e *Events) pause() {
-	if e.came >= many {
-		time.Sleep(coalesceMany)
-		return
-	}
-	time.Sleep(coalesce)
 }
 
 // tell sets ev to what was read, or to the gap before that.
@@ -179,13 +166,10 @@ var ErrInterrupted = ringbuf.ErrFlushed
 // ErrInterrupted. Reading may go on afterwards. It may be called while ReadAll is.
 func (e *Events) Interrupt() error { return e.reader.Flush() }
 
-// next reads a record. If it is not to wait the error is
-// os.ErrDeadlineExceeded when there is none. That may be told once more later.
-func (e *Events) next(wait bool) error {
-	if !wait {
-		e.reader.SetDeadline(time.Unix(0, 1))
-		defer e.reader.SetDeadline(time.Time{})
-	}
+// next reads a record, until a deadline; zero is none. The error is
+// os.ErrDeadlineExceeded then, which may be told once more later.
+func (e *Events) next(deadline time.Time) error {
+	e.reader.SetDeadline(deadline)
 	return e.reader.ReadInto(&e.record)
 }
 

@@ -92,6 +92,7 @@ const (
 	eventsProgTandemWatch  = "tandem_watch"
 	eventsVarCgroupId      = "cgroup_id"
 	eventsVarLost          = "lost"
+	eventsVarPatient       = "patient"
 )
 
 // loadEvents returns the embedded CollectionSpec for events.
@@ -156,6 +157,7 @@ type eventsMapSpecs struct {
 type eventsVariableSpecs struct {
 	CgroupId *ebpf.VariableSpec `ebpf:"cgroup_id"`
 	Lost     *ebpf.VariableSpec `ebpf:"lost"`
+	Patient  *ebpf.VariableSpec `ebpf:"patient"`
 }
 
 // eventsObjects contains all objects after they have been loaded into the kernel.
@@ -197,6 +199,7 @@ func (m *eventsMaps) Close() error {
 type eventsVariables struct {
 	CgroupId *ebpf.Variable `ebpf:"cgroup_id"`
 	Lost     *ebpf.Variable `ebpf:"lost"`
+	Patient  *ebpf.Variable `ebpf:"patient"`
 }
 
 // eventsPrograms contains all programs after they have been loaded into the kernel.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
@@ -272,5 +273,41 @@ func TestOtherProcesses(t *testing.T) {
 		if e.Remote != to && e.Local != to {
 			t.Errorf("%+v", e)
 		}
+	}
+}
+
+// TestUrgent: while events gather, ordinary ones wait and a reset does not.
+func TestUrgent(t *testing.T) {
+	p := openEvents(t, Options{})
+	defer p.Close()
+	events := p.Events()
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+	evs := make([]Event, 64)
+	if n, err := events.ReadAll(evs); n == 0 || err != nil {
+		t.Fatalf("%d events, %v", n, err)
+	}
+	// They gather for as long as it takes.
+	events.waiting.came, events.waiting.most = 1<<20, time.Hour
+	read := make(chan []Event, 1)
+	go func() {
+		n, _ := events.ReadAll(evs) // an error leaves nothing
+		read <- evs[:n]
+	}()
+	other := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+	filter(t, tp.Aggregator, "input", "meta l4proto tcp reject with tcp reset")
+	if _, err := e.client.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	var got []Event
+	select {
+	case got = <-read:
+	case <-time.After(patience):
+	}
+	has := func(token uint32, kind Kind) bool {
+		return slices.ContainsFunc(got, func(ev Event) bool { return ev.Token == token && ev.Kind == kind })
+	}
+	if !has(other.clientToken, Established) || !has(e.clientToken, SubflowClosed) {
+		t.Errorf("read %+v, want a connection and the end of a subflow of the one before", got)
 	}
 }

@@ -22,6 +22,10 @@ volatile __u64 cgroup_id;
 /* Events that found the ring full. */
 __u64 lost;
 
+/* Not 0 while user space is going to look at the ring by itself before long, and
+ * is to be woken only for what is urgent. */
+__u32 patient;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096); /* bytes; user space sets it */
@@ -59,6 +63,19 @@ static __always_inline struct event *reserve(enum kind kind, __u32 token)
 	event->token = token;
 	event->kind = kind;
 	return event;
+}
+
+static __always_inline void submit(struct event *event, bool urgent)
+{
+	__u64 flags = 0;
+
+	/* Atomic, so that it comes after the reservation: user space looks at the ring
+	 * once more after it has lost its patience. */
+	if (urgent)
+		flags = BPF_RB_FORCE_WAKEUP;
+	else if (__sync_fetch_and_add(&patient, 0))
+		flags = BPF_RB_NO_WAKEUP;
+	bpf_ringbuf_submit(event, flags);
 }
 
 static __always_inline void describe(struct event *event, const struct bpf_sock_ops *ctx,
@@ -125,7 +142,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_soc
 		return;
 	describe(event, ctx, tp, subflow);
 	event->passive = passive;
-	bpf_ringbuf_submit(event, 0);
+	submit(event, false);
 }
 
 static __always_inline enum reason reason_for(int old_state, int error)
@@ -170,7 +187,8 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct tcp_sock *tp
 	describe(event, ctx, tp, subflow);
 	event->error = sk->sk_err;
 	event->reason = reason_for(old_state, event->error);
-	bpf_ringbuf_submit(event, 0);
+	/* Others may have to be opened in its place. */
+	submit(event, opening || event->error);
 }
 
 /* Crossing back takes an eighth less, or noise would make a flood of events. */
@@ -197,7 +215,7 @@ static __always_inline void check_rtt(struct bpf_sock_ops *ctx, struct tcp_sock 
 		return;
 	describe(event, ctx, tp, subflow);
 	event->above = above;
-	bpf_ringbuf_submit(event, 0);
+	submit(event, true);
 }
 
 static __always_inline void check_bytes(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
@@ -213,7 +231,7 @@ static __always_inline void check_bytes(struct bpf_sock_ops *ctx, struct tcp_soc
 	if (!event)
 		return;
 	describe(event, ctx, tp, subflow);
-	bpf_ringbuf_submit(event, 0);
+	submit(event, true);
 }
 
 static __always_inline void progress(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
@@ -290,7 +308,7 @@ int BPF_PROG(tandem_closed, const struct sock *sk, const int old_state, const in
 	bpf_map_delete_elem(&watches, &token);
 	event = reserve(CLOSED, token);
 	if (event)
-		bpf_ringbuf_submit(event, 0);
+		submit(event, false);
 	return 0;
 }
 
