@@ -12,11 +12,11 @@ import (
 // with initiator, dialed; token is that of mptcp.Status. Events that came
 // before are not lost. Adopting it again replaces its policy, and leaves the
 // subflows that it has. Token 0, plain TCP, is ignored.
-func (e *Engine) Adopt(token uint32, p Policy, initiator bool) {
+func (e *Engine) Adopt(token uint32, p *Policy, initiator bool) {
 	if token == 0 {
 		return // plain TCP
 	}
-	p = p.withDefaults()
+	p = p.WithDefaults()
 	within := coalesce
 	if p.passive() {
 		within = coalesceIdle
@@ -30,7 +30,7 @@ func (e *Engine) Forget(token uint32) {
 	e.put(call{kind: callForget, token: token}, coalesceIdle)
 }
 
-func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
+func (e *Engine) adopt(token uint32, p *Policy, initiator bool, now time.Time) {
 	c := e.conn(token, now)
 	e.opening -= c.opener()
 	c.policy, c.adopted, c.Initiator, c.started = p, true, initiator, false
@@ -48,14 +48,22 @@ func (e *Engine) adopt(token uint32, p Policy, initiator bool, now time.Time) {
 			e.knowAt = now.Add(knowWithin)
 		}
 	}
+	if c.Extra > 0 {
+		e.checkJoins(c, now)
+	}
+	e.findPaths(c)
+	e.start(c, now)
+	e.schedule(c)
+}
+
+// checkJoins looks at what the peer opened before the connection was adopted, the
+// last ones first.
+func (e *Engine) checkJoins(c *conn, now time.Time) {
 	for _, s := range slices.Backward(slices.Clone(c.Subflows)) {
 		if i := c.byHandle(s.handle); i >= 0 {
 			e.checkJoin(c, i, now)
 		}
 	}
-	e.findPaths(c)
-	e.start(c, now)
-	e.schedule(c)
 }
 
 // opens reports whether this end may open subflows.
@@ -71,6 +79,14 @@ func (c *conn) opener() int {
 
 // known reports whether an event told how the connection began.
 func (c *conn) known() bool { return c.First.Local.IsValid() }
+
+// forgetAt is when a connection is forgotten that nobody has adopted.
+func (c *conn) forgetAt() time.Time {
+	if !c.known() {
+		return c.heard.Add(knownWithin)
+	}
+	return c.heard.Add(adoptWithin)
+}
 
 // start tells the manager of a connection that may have more subflows.
 func (e *Engine) start(c *conn, now time.Time) {
@@ -96,12 +112,14 @@ func (e *Engine) conn(token uint32, now time.Time) *conn {
 	if c == nil {
 		c = e.room()
 		c.Token, c.Begun, c.heard, c.position = token, now, now, -1
-		c.policy = Policy{}.withDefaults()
+		c.policy = noPolicy
 		e.conns[token] = c
-		e.schedule(c)
 	}
 	return c
 }
+
+// noPolicy is what applies to connections until they are adopted.
+var noPolicy = new(Policy).WithDefaults()
 
 // room returns a new conn, or one of a connection that has ended: gateways see
 // thousands of them each second.
@@ -135,7 +153,7 @@ func (e *Engine) forget(token uint32) {
 // service does what is due for a connection.
 func (e *Engine) service(c *conn, now time.Time) {
 	if !c.adopted {
-		if !now.Before(c.heard.Add(adoptWithin)) {
+		if !now.Before(c.forgetAt()) {
 			e.forget(c.Token)
 		}
 		return

@@ -15,6 +15,7 @@ const (
 
 // trouble is what became of the subflows of a connection on one path.
 type trouble struct {
+	Path
 	failures int   // in a row
 	cause    Cause // of the last loss
 }

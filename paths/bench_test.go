@@ -87,7 +87,7 @@ func connections(b *testing.B, e *Engine) error {
 			token := tokenOf(b, end)
 			tokens = append(tokens, token)
 			if e != nil {
-				e.Adopt(token, Policy{}, i == 0)
+				e.Adopt(token, &Policy{}, i == 0)
 			}
 		}
 		for _, ends := range [][2]*net.TCPConn{{c.TCPConn, s}, {s, c.TCPConn}} {

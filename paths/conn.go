@@ -19,7 +19,7 @@ const maxFree = 256
 // conn is what the engine knows of a connection.
 type conn struct {
 	Connection
-	policy  Policy
+	policy  *Policy // of others, too
 	adopted bool
 	heard   time.Time // of it first; those that nobody adopts are forgotten
 	fully   bool      // more subflows may be opened
@@ -30,9 +30,9 @@ type conn struct {
 	halved  bool      // a stream has ended: the kernel opens no more subflows
 
 	handles uint64
-	closing []Subflow // this end has closed them
-	past    []Subflow // closed ones, the last ones
-	trouble map[Path]*trouble
+	closing []Subflow                // this end has closed them
+	past    []Subflow                // closed ones, the last ones
+	trouble []trouble                // by path
 	missing []loss                   // subflows that nothing has restored yet
 	ids     map[netip.AddrPort]uint8 // local addresses that the kernel knows, or is told; port 0 is any
 	told    map[netip.AddrPort]bool  // announced addresses
@@ -96,11 +96,10 @@ func (c *conn) replaces() loss {
 	return loss{}
 }
 
-// add makes a new subflow known.
-func (c *conn) add(s Subflow) *Subflow {
+// add makes a new subflow known, of which nothing is said yet.
+func (c *conn) add() *Subflow {
 	c.handles++
-	s.handle = c.handles
-	c.Subflows = append(c.Subflows, s)
+	c.Subflows = append(c.Subflows, Subflow{handle: c.handles})
 	return &c.Subflows[len(c.Subflows)-1]
 }
 
@@ -129,7 +128,7 @@ func (c *conn) remove(i int) Subflow {
 }
 
 // remember keeps a subflow that has ended.
-func (c *conn) remember(s Subflow, cause Cause, now time.Time) Subflow {
+func (c *conn) remember(s *Subflow, cause Cause, now time.Time) {
 	if s.State == Established || s.State == Closing {
 		c.gone += s.Acked + s.Received
 	}
@@ -137,35 +136,47 @@ func (c *conn) remember(s Subflow, cause Cause, now time.Time) Subflow {
 	if len(c.past) == pastSubflows {
 		c.past = slices.Delete(c.past, 0, 1)
 	}
-	c.past = append(c.past, s)
-	return s
+	c.past = append(c.past, *s)
 }
 
-// troubleOn returns the record of a path.
+// troubleOn returns the record of a path, nil if there is none.
 func (c *conn) troubleOn(p Path) *trouble {
-	if c.trouble == nil {
-		c.trouble = make(map[Path]*trouble)
+	if i := slices.IndexFunc(c.trouble, func(t trouble) bool { return t.Path == p }); i >= 0 {
+		return &c.trouble[i]
 	}
-	t := c.trouble[p]
+	return nil
+}
+
+// troubled records the end of a subflow, which lived so long, or never. Nobody
+// asks where none is opened.
+func (c *conn) troubled(p Path, cause Cause, life time.Duration) {
+	if c.policy.passive() {
+		return
+	}
+	t := c.troubleOn(p)
 	if t == nil {
-		t = new(trouble)
-		c.trouble[p] = t
+		c.trouble = append(c.trouble, trouble{Path: p})
+		t = &c.trouble[len(c.trouble)-1]
 	}
-	return t
+	t.lost(cause, life)
+}
+
+// another gives a path another chance at once.
+func (c *conn) another(p Path) {
+	c.trouble = slices.DeleteFunc(c.trouble, func(t trouble) bool { return t.Path == p })
+	for i := range c.Subflows {
+		if s := &c.Subflows[i]; s.State == Waiting && s.Path == p {
+			s.due = s.Since
+		}
+	}
 }
 
 // forgive gives the paths on which subflows could not be opened another chance
 // at once: it may have been for a route that is there now.
 func (c *conn) forgive() {
-	for p, t := range c.trouble {
-		if t.cause == ClosedByPeer || t.cause == ResetReceived {
-			continue // somebody answered: it is not for want of a route
-		}
-		delete(c.trouble, p)
-		for i := range c.Subflows {
-			if s := &c.Subflows[i]; s.State == Waiting && s.Path == p {
-				s.due = s.Since
-			}
+	for _, t := range slices.Backward(c.trouble) {
+		if t.cause != ClosedByPeer && t.cause != ResetReceived { // else somebody answered: it is not for want of a route
+			c.another(t.Path)
 		}
 	}
 }
@@ -199,8 +210,7 @@ func (c *conn) deadline() time.Time {
 		}
 	}
 	if !c.adopted {
-		earlier(c.heard.Add(adoptWithin))
-		return next
+		return c.forgetAt()
 	}
 	for i := range c.Subflows {
 		switch s := &c.Subflows[i]; {

@@ -33,11 +33,21 @@ type Counters struct {
 	Expired   uint64 // connections
 }
 
-func newCounters() Counters {
-	return Counters{
-		Opened: make(map[Cause]uint64), Failed: make(map[Cause]uint64), Closed: make(map[Cause]uint64),
-		Healed: make(map[Cause]uint64), Refused: make(map[unix.Errno]uint64),
+// tally counts subflows by cause.
+type tally [causes]uint64
+
+// tallies are those of Counters.
+type tallies struct{ opened, failed, closed, healed tally }
+
+// byCause has the causes that there were.
+func (t *tally) byCause() map[Cause]uint64 {
+	counts := make(map[Cause]uint64)
+	for cause, n := range t {
+		if n > 0 {
+			counts[Cause(cause)] = n
+		}
 	}
+	return counts
 }
 
 // Counters returns a copy. It waits for the engine; after Close all are zero.
@@ -45,8 +55,9 @@ func (e *Engine) Counters() Counters {
 	var n Counters
 	e.ask(func() {
 		n = e.counters
-		n.Opened, n.Failed, n.Closed = maps.Clone(n.Opened), maps.Clone(n.Failed), maps.Clone(n.Closed)
-		n.Healed, n.Refused = maps.Clone(n.Healed), maps.Clone(n.Refused)
+		n.Opened, n.Failed = e.tallies.opened.byCause(), e.tallies.failed.byCause()
+		n.Closed, n.Healed = e.tallies.closed.byCause(), e.tallies.healed.byCause()
+		n.Refused = maps.Clone(n.Refused)
 		n.Connections = len(e.conns)
 		for _, c := range e.conns {
 			if c.adopted {

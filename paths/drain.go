@@ -228,5 +228,5 @@ func (e *Engine) anotherWorks(c *conn, s *Subflow) bool {
 func (e *Engine) restore(c *conn, i int, now time.Time) {
 	s := c.remove(i)
 	s.State, s.Since = Closed, now
-	e.tellClosed(c, s, now)
+	e.tellClosed(c, &s, now)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"github.com/tandem-gateway/tandem/bpf"
@@ -23,6 +24,9 @@ import (
 const (
 	// adoptWithin is how long an event may precede Adopt.
 	adoptWithin = time.Minute
+	// knownWithin is how much earlier than that an event of netlink may come. Those
+	// that come later are about a connection that has ended.
+	knownWithin = 5 * time.Second
 	// openWithin is how long a subflow may take to be opened: three SYNs.
 	openWithin = 5 * time.Second
 	// readEvery bounds how often addresses and routes are asked for, repairEvery
@@ -100,8 +104,9 @@ type Engine struct {
 	calls   []call // for the loop
 	made    []call // room for calls
 	wake    chan struct{}
-	later   *time.Timer // wakes it
-	laterAt time.Time   // when it does; zero is not at all
+	later   *time.Timer   // wakes it
+	laterAt time.Time     // when it does; zero is not at all
+	within  time.Duration // how long that was to wait
 
 	fromBPF chan []bpf.Event
 	fromPM  chan pm.Event
@@ -110,6 +115,7 @@ type Engine struct {
 	// The rest belongs to the loop.
 
 	conns     map[uint32]*conn
+	ending    map[uint32]int // of the calls that are taken, those that forget a connection, by token
 	timers    timers
 	ready     []*conn // that have a subflow to open, in turn
 	all       *rate.Limiter
@@ -122,7 +128,8 @@ type Engine struct {
 	free      []*conn  // room for connections
 	listens   bool     // for when connections may have more subflows
 	watchers  map[*watcher]struct{}
-	counters  Counters
+	counters  Counters // but for what tallies has
+	tallies   tallies
 	settings  settings
 
 	readAt, repairAt, watchAt       time.Time // when to; zero is never
@@ -140,25 +147,7 @@ type Engine struct {
 // The error matches ErrUnavailable if this kernel or the privileges do not do:
 // Linux 5.19 and CAP_NET_ADMIN are needed.
 func New(o Options) (*Engine, error) {
-	o.Buffer = cmp.Or(o.Buffer, 4<<20)
-	o.StallAfter = cmp.Or(o.StallAfter, DefaultStallAfter)
-	o.OpensPerSecond = cmp.Or(o.OpensPerSecond, DefaultAllOpens)
-	if o.now == nil {
-		o.now = time.Now
-	}
-	e := &Engine{
-		o: o, log: o.Log,
-		done: make(chan struct{}), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
-		fromBPF: make(chan []bpf.Event), fromPM: make(chan pm.Event, 256),
-		conns: make(map[uint32]*conn), watchers: make(map[*watcher]struct{}),
-		all:      rate.NewLimiter(rate.Limit(o.OpensPerSecond), max(int(o.OpensPerSecond), 1)),
-		counters: newCounters(),
-	}
-	e.later = time.AfterFunc(time.Hour, e.signal)
-	e.later.Stop()
-	if e.log == nil {
-		e.log = slog.Default()
-	}
+	e := newEngine(o)
 	if err := e.open(); err != nil {
 		return nil, errors.Join(unavailable(err), e.settings.restore(), e.release())
 	}
@@ -171,6 +160,30 @@ func New(o Options) (*Engine, error) {
 		e.running.Go(func() { e.readBPF(ctx) })
 	}
 	return e, nil
+}
+
+// newEngine makes one that does not run and has nothing open.
+func newEngine(o Options) *Engine {
+	o.Buffer = cmp.Or(o.Buffer, 4<<20)
+	o.StallAfter = cmp.Or(o.StallAfter, DefaultStallAfter)
+	o.OpensPerSecond = cmp.Or(o.OpensPerSecond, DefaultAllOpens)
+	if o.now == nil {
+		o.now = time.Now
+	}
+	e := &Engine{
+		o: o, log: o.Log,
+		done: make(chan struct{}), wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		fromBPF: make(chan []bpf.Event), fromPM: make(chan pm.Event, 256),
+		conns: make(map[uint32]*conn), ending: make(map[uint32]int), watchers: make(map[*watcher]struct{}),
+		all:      rate.NewLimiter(rate.Limit(o.OpensPerSecond), max(int(o.OpensPerSecond), 1)),
+		counters: Counters{Refused: make(map[unix.Errno]uint64)},
+	}
+	e.later = time.AfterFunc(time.Hour, e.signal)
+	e.later.Stop()
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	return e
 }
 
 func (e *Engine) open() error {

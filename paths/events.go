@@ -16,7 +16,7 @@ import (
 
 // eventBatch is how many events of eBPF are taken before other things get their
 // turn.
-const eventBatch = 256
+const eventBatch = 1024
 
 // readBPF hands events to the loop, many at once: to hand over each would cost
 // more than to take it. While the loop is busy the ring keeps them.
@@ -45,7 +45,7 @@ func (e *Engine) readBPF(ctx context.Context) {
 // each costs more than to take it. Calls that lead to nothing wait longer.
 const (
 	coalesce     = time.Millisecond
-	coalesceIdle = 5 * time.Millisecond
+	coalesceIdle = 50 * time.Millisecond
 )
 
 func (e *Engine) readPM(ctx context.Context) {
@@ -143,24 +143,25 @@ func (s *Subflow) see(k sockdiag.Subflow) {
 }
 
 // kernelEvent takes an event of the eBPF programs.
-func (e *Engine) kernelEvent(ev *bpf.Event) {
-	now := e.o.now()
-	e.counters.Events++
-	s := seen{
-		token: ev.Token, local: ev.Local, remote: ev.Remote, id: ev.Subflow, localID: uint8(max(ev.LocalID, 0)),
-		remoteID: ev.RemoteID, backup: ev.Backup, passive: ev.Passive, rtt: ev.SRTT,
-		sent: ev.BytesSent, acked: ev.BytesAcked, received: ev.BytesReceived,
-	}
+func (e *Engine) kernelEvent(ev *bpf.Event, now time.Time) {
 	switch ev.Kind {
 	case bpf.Gap:
 		e.lostEvents(ev.Lost)
 	case bpf.Established:
+		s := seenBy(ev)
+		if _, ends := e.ending[ev.Token]; ends && e.conns[ev.Token] == nil {
+			e.passed(&s, now)
+			return
+		}
 		e.begun(&s, now)
 	case bpf.Joined:
+		s := seenBy(ev)
 		e.joined(&s, now)
 	case bpf.JoinFailed:
+		s := seenBy(ev)
 		e.failed(&s, causeOf(ev.Reason), ev.Error, now)
 	case bpf.SubflowClosed:
+		s := seenBy(ev)
 		e.ended(&s, causeOf(ev.Reason), ev.Error, now)
 	case bpf.BytesReached:
 		if c := e.conns[ev.Token]; c != nil && c.watch > 0 {
@@ -170,6 +171,15 @@ func (e *Engine) kernelEvent(ev *bpf.Event) {
 		}
 	case bpf.Closed:
 		e.forget(ev.Token)
+	}
+}
+
+// seenBy is what an event of the eBPF programs tells of a subflow.
+func seenBy(ev *bpf.Event) seen {
+	return seen{
+		token: ev.Token, local: ev.Local, remote: ev.Remote, id: ev.Subflow, localID: uint8(max(ev.LocalID, 0)),
+		remoteID: ev.RemoteID, backup: ev.Backup, passive: ev.Passive, rtt: ev.SRTT,
+		sent: ev.BytesSent, acked: ev.BytesAcked, received: ev.BytesReceived,
 	}
 }
 
@@ -187,8 +197,7 @@ func causeOf(r bpf.Reason) Cause {
 
 // netlinkEvent takes an event of the path manager family. Where there is eBPF
 // it is the source for all that both tell.
-func (e *Engine) netlinkEvent(ev pm.Event) {
-	now := e.o.now()
+func (e *Engine) netlinkEvent(ev pm.Event, now time.Time) {
 	e.counters.Events++
 	only := e.o.Events == nil
 	switch ev := ev.(type) {
@@ -217,7 +226,7 @@ func (e *Engine) netlinkEvent(ev pm.Event) {
 		if c := e.conns[ev.Token]; c != nil {
 			if i := find(c.Subflows, ev.Local, ev.Remote); i >= 0 {
 				c.Subflows[i].Backup = ev.Backup
-				e.notify(Notice{Time: now, Kind: NoticePriority, Token: ev.Token, Subflow: c.Subflows[i]})
+				e.notice(NoticePriority, c.Token, &c.Subflows[i], now)
 			}
 		}
 	}

@@ -39,7 +39,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	policy := paths.Policy{Name: "delaying", Manager: manager, BackupInterfaces: []string{"lte0"}, Keep: 5 * time.Minute}
+	policy := &paths.Policy{Name: "delaying", Manager: manager, BackupInterfaces: []string{"lte0"}, Keep: 5 * time.Minute}
 
 	const token = 0x1234abcd // of mptcp.Status, once connected
 	engine.Adopt(token, policy, true)

@@ -211,7 +211,7 @@ func TestFlood(t *testing.T) {
 	last := w.dial(ln, to)
 	close(release)
 	labtest.Await(t, patience, "a gap", func() bool { return w.client.Counters().LostEvents > 0 })
-	w.client.Adopt(last.clientToken, Policy{Manager: FullMesh{}}, true)
+	w.client.Adopt(last.clientToken, &Policy{Manager: FullMesh{}}, true)
 	last.move(last.client, last.server, 1)
 	last.move(last.server, last.client, 1)
 	f.awaitSubflows(wifi, cell)
@@ -229,8 +229,8 @@ func TestAddressGoneEarly(t *testing.T) {
 	w := newWorld(t, "eBPF", lab.TwoPathSpec{}, Options{})
 	to := w.AggregatorAddr.V4
 	f := w.dial(w.listen(to), to)
-	w.client.Adopt(f.clientToken, Policy{Manager: NDiffPorts{N: 1}}, true)
-	w.server.Adopt(f.serverToken, Policy{}, false)
+	w.client.Adopt(f.clientToken, &Policy{Manager: NDiffPorts{N: 1}}, true)
+	w.server.Adopt(f.serverToken, &Policy{}, false)
 	labtest.Await(t, patience, "a path", func() bool { return len(state(t, w.client, f.clientToken).Paths) > 0 })
 	blocked, release := make(chan struct{}), make(chan struct{})
 	w.client.do(func() { close(blocked); <-release }, 0)
@@ -275,7 +275,7 @@ func TestForeignAddress(t *testing.T) {
 	}
 	defer f.server.Close()
 	f.clientToken = tokenOf(t, f.client)
-	w.client.Adopt(f.clientToken, Policy{Manager: FullMesh{}, Interfaces: []string{"cell"}}, true)
+	w.client.Adopt(f.clientToken, &Policy{Manager: FullMesh{}, Interfaces: []string{"cell"}}, true)
 	f.move(f.client, f.server, 1)
 	f.move(f.server, f.client, 1)
 	f.awaitSubflows(pair(foreign, to), pair(w.Cell.Addr.V4, to))

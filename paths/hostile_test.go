@@ -101,7 +101,7 @@ func (w *world) hostile(ln *net.TCPListener, to netip.Addr) *flow {
 	}
 	w.t.Cleanup(func() { f.server.Close() })
 	f.clientToken, f.serverToken = tokenOf(w.t, f.client), tokenOf(w.t, f.server)
-	w.server.Adopt(f.serverToken, Policy{}, false)
+	w.server.Adopt(f.serverToken, &Policy{}, false)
 	f.move(f.client, f.server, 1)
 	f.move(f.server, f.client, 1)
 	return f

@@ -40,7 +40,7 @@ func TestRefusedJoins(t *testing.T) {
 			to := w.AggregatorAddr.V4
 			f := w.connect(w.listen(to), to, Policy{Manager: tt.mesh}, tt.server(w))
 			labtest.Await(t, patience, "closed subflows", func() bool { return w.server.Counters().Closed[tt.cause] > 0 })
-			w.client.Adopt(f.clientToken, Policy{}, true) // no more of that
+			w.client.Adopt(f.clientToken, &Policy{}, true) // no more of that
 			f.move(f.client, f.server, 1000)
 			labtest.Await(t, patience, "few subflows", func() bool {
 				return len(established(t, w.server, f.serverToken)) <= tt.stay
@@ -121,7 +121,7 @@ func TestRefusals(t *testing.T) {
 		w.client = w.engineOn(w.Client, Options{})
 		f.move(f.client, f.server, 1)
 		f.move(f.server, f.client, 1)
-		w.client.Adopt(f.clientToken, Policy{Manager: NDiffPorts{N: 2}}, true)
+		w.client.Adopt(f.clientToken, &Policy{Manager: NDiffPorts{N: 2}}, true)
 		labtest.Await(t, patience, "a refusal", func() bool { return w.client.Counters().Refused[unix.EINVAL] > 0 })
 		f.move(f.client, f.server, 1)
 	})
@@ -260,7 +260,7 @@ func TestSettingsAreRestored(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	w.client.Adopt(f.clientToken, Policy{}, true)
+	w.client.Adopt(f.clientToken, &Policy{}, true)
 	w.client.Forget(f.clientToken)
 	if all, err := w.client.Snapshot(); len(all) != 0 || err != nil {
 		t.Errorf("%v, %v", all, err)

@@ -6,6 +6,8 @@ import (
 	"container/heap"
 	"context"
 	"time"
+
+	"github.com/tandem-gateway/tandem/bpf"
 )
 
 // run is the loop.
@@ -21,33 +23,50 @@ func (e *Engine) run(ctx context.Context) {
 			}
 			return
 		case <-e.wake:
-			e.called()
+			e.called(e.o.now())
 		case evs := <-e.fromBPF:
-			// What was asked for before they came: a connection may have ended
-			// because of it.
-			e.called()
-			for i := range evs {
-				e.kernelEvent(&evs[i])
-			}
+			e.take(evs)
 		case ev := <-e.fromPM:
-			e.called()
-			e.netlinkEvent(ev)
-			e.drain()
+			now := e.o.now()
+			e.called(now)
+			e.netlinkEvent(ev, now)
+			e.drain(now)
 		case <-e.changed:
 			e.readAt = e.soon(e.readAt, e.lastRead, readEvery)
 		case <-timer.C:
+			e.called(e.o.now())
 		}
 		timer.Reset(e.advance(e.o.now()).Sub(e.o.now()))
 	}
 }
 
+// take takes events of the eBPF programs. Connections begin before they are
+// adopted; what was asked for before other events came is done before these,
+// which may come of it.
+func (e *Engine) take(evs []bpf.Event) {
+	now := e.o.now()
+	e.counters.Events += uint64(len(evs))
+	calls := e.asked()
+	for i := range evs {
+		if evs[i].Kind == bpf.Established {
+			e.kernelEvent(&evs[i], now)
+		}
+	}
+	e.answer(calls, now)
+	for i := range evs {
+		if evs[i].Kind != bpf.Established {
+			e.kernelEvent(&evs[i], now)
+		}
+	}
+}
+
 // drain takes the events of netlink that wait, but not so many that other
 // things would.
-func (e *Engine) drain() {
+func (e *Engine) drain(now time.Time) {
 	for range batch {
 		select {
 		case ev := <-e.fromPM:
-			e.netlinkEvent(ev)
+			e.netlinkEvent(ev, now)
 		default:
 			return
 		}
@@ -122,93 +141,4 @@ func (e *Engine) schedule(c *conn) {
 	default:
 		heap.Push(&e.timers, c)
 	}
-}
-
-// call is what the loop is asked for.
-type call struct {
-	kind      callKind
-	f         func() // for callFunc
-	token     uint32
-	policy    Policy // for callAdopt
-	initiator bool
-}
-
-type callKind uint8
-
-const (
-	callFunc callKind = iota
-	callAdopt
-	callForget
-)
-
-// do has the loop call f, see put.
-func (e *Engine) do(f func(), within time.Duration) { e.put(call{f: f}, within) }
-
-// put has the loop take a call within some time: to wake it for each connection
-// would cost more than the work. Events that come later are taken after it.
-func (e *Engine) put(c call, within time.Duration) {
-	select {
-	case <-e.done:
-		return
-	default:
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.calls = append(e.calls, c)
-	if within == 0 {
-		e.signal()
-		return
-	}
-	if at := time.Now().Add(within); e.laterAt.IsZero() || at.Before(e.laterAt) {
-		e.laterAt = at
-		e.later.Reset(within)
-	}
-}
-
-// ask has the loop call f and waits for it. It reports whether there is a loop
-// that did.
-func (e *Engine) ask(f func()) bool {
-	called := make(chan struct{})
-	e.do(func() { f(); close(called) }, 0)
-	select {
-	case <-called:
-		return true
-	case <-e.done:
-		return false
-	}
-}
-
-func (e *Engine) signal() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
-}
-
-// maxCalls bounds the room that is kept for calls.
-const maxCalls = 1024
-
-// called does what was asked for.
-func (e *Engine) called() {
-	e.mu.Lock()
-	calls := e.calls
-	e.calls, e.made, e.laterAt = e.made, nil, time.Time{}
-	e.mu.Unlock()
-	for i := range calls {
-		switch c := &calls[i]; c.kind {
-		case callFunc:
-			c.f()
-		case callAdopt:
-			e.adopt(c.token, c.policy, c.initiator, e.o.now())
-		case callForget:
-			e.forget(c.token)
-		}
-	}
-	if cap(calls) > maxCalls {
-		return
-	}
-	clear(calls)
-	e.mu.Lock()
-	e.made = calls[:0]
-	e.mu.Unlock()
 }

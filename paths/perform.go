@@ -93,17 +93,19 @@ func (e *Engine) request(c *conn, o Open, now time.Time) {
 		e.counters.OverLimit++
 		return
 	}
-	s := Subflow{Path: o.Path, State: Waiting, Since: now, Opened: ByPolicy, Backup: o.Backup || e.backup(c, o.Path), due: now}
-	if s.heals = c.restores(o.Path); s.heals.Cause == NoCause {
-		s.heals = c.replaces()
+	heals := c.restores(o.Path)
+	if heals.Cause == NoCause {
+		heals = c.replaces()
 	}
+	s := c.add()
+	s.Path, s.State, s.Since, s.due, s.Opened = o.Path, Waiting, now, now, ByPolicy
+	s.Backup, s.heals = o.Backup || e.backup(c, o.Path), heals
 	if s.heals.Cause != NoCause {
 		s.Opened = s.heals.Cause
 	}
-	if t := c.trouble[o.Path]; t != nil {
+	if t := c.troubleOn(o.Path); t != nil {
 		s.due = now.Add(t.delay())
 	}
-	c.add(s)
 }
 
 // backup reports whether the policy wants subflows on a path to be backups.
@@ -205,43 +207,6 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 		c.ids = nil // to be asked for again
 	}
 	e.notOpened(c, i, Refused, op.Errno, now)
-}
-
-// restFor is how long a new subflow is a backup, which carries nothing while
-// others can. Data that arrives on it while the kernel of the peer has not yet
-// linked it to its connection, which waits for a system call of the peer's program
-// to end, is put at the wrong place of the stream (net/mptcp/protocol.c,
-// mptcp_subflow_joined sets map_seq after the first mapping was taken; seen with
-// Linux 6.18). That it carries data now is told three times, because MP_PRIO
-// (RFC 8684 section 3.3.8) is not acknowledged.
-var restFor = [...]time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second}
-
-// carriedWithout reports whether another subflow than one can carry the data.
-func (c *conn) carriedWithout(i int) bool {
-	for j, s := range c.Subflows {
-		if j != i && s.State == Established && !s.Backup && !s.Lost {
-			return true
-		}
-	}
-	return false
-}
-
-// rouseAt is when the end of a subflow's rest is told next; zero is never.
-func (s *Subflow) rouseAt() time.Time {
-	if s.resting == 0 {
-		return time.Time{}
-	}
-	return s.Since.Add(restFor[s.resting-1])
-}
-
-// rouse tells that a subflow carries data.
-func (e *Engine) rouse(c *conn, s *Subflow) {
-	if s.resting++; s.resting > len(restFor) {
-		s.resting = 0
-	}
-	if err := e.client.SetBackup(c.Token, s.local(), s.Remote, false); err != nil {
-		e.refused(err) // it has just gone
-	}
 }
 
 // refused counts an answer of the kernel.

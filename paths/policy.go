@@ -42,16 +42,26 @@ type Policy struct {
 	// Keep is how long a connection without any subflow is kept; 0 is
 	// DefaultKeep. Less than 0 is not at all.
 	Keep time.Duration
+
+	complete bool // has the defaults where nothing else is wanted
 }
 
-func (p Policy) withDefaults() Policy {
-	if p.Manager == nil {
-		p.Manager = Default{}
+// WithDefaults is p with the defaults where it is zero. Adopt sees to that by
+// itself; for a policy of many connections it has less to do if it was done
+// before.
+func (p *Policy) WithDefaults() *Policy {
+	if p.complete {
+		return p
 	}
-	p.MaxSubflows = cmp.Or(p.MaxSubflows, DefaultMaxSubflows)
-	p.OpensPerSecond = cmp.Or(p.OpensPerSecond, DefaultOpensPerSecond)
-	p.Keep = max(cmp.Or(p.Keep, DefaultKeep), 0)
-	return p
+	full := *p
+	if full.Manager == nil {
+		full.Manager = Default{}
+	}
+	full.MaxSubflows = cmp.Or(full.MaxSubflows, DefaultMaxSubflows)
+	full.OpensPerSecond = cmp.Or(full.OpensPerSecond, DefaultOpensPerSecond)
+	full.Keep = max(cmp.Or(full.Keep, DefaultKeep), 0)
+	full.complete = true
+	return &full
 }
 
 func (p *Policy) refuses(from netip.Addr) bool {

@@ -56,12 +56,7 @@ func (e *Engine) findPaths(c *conn) bool {
 	}
 	for _, p := range found {
 		if !c.Has(p) {
-			delete(c.trouble, p)
-			for i := range c.Subflows {
-				if s := &c.Subflows[i]; s.State == Waiting && s.Path == p {
-					s.due = s.Since
-				}
-			}
+			c.another(p)
 		}
 	}
 	c.Paths = found

@@ -22,24 +22,40 @@ func (e *Engine) begun(s *seen, now time.Time) {
 		if !c.adopted {
 			c.Initiator = !s.passive
 		}
-		f := c.add(Subflow{State: Established, Since: now, Opened: FirstSubflow, Passive: s.passive, Backup: s.backup})
-		s.on(f)
+		f := c.add()
+		s.first(f, now)
 		c.number(f)
-		e.opened(c, *f, now)
+		e.opened(c, f, now)
 		e.findPaths(c)
 	}
 	e.start(c, now)
 	e.schedule(c)
 }
 
-// opened counts a subflow that has come to be.
-func (e *Engine) opened(c *conn, s Subflow, now time.Time) {
-	c.count(now, NoCause)
-	e.counters.Opened[s.Opened]++
-	if s.heals.Cause != NoCause {
-		e.counters.Healed[s.heals.Cause]++
+// first writes what was seen to the first subflow of a connection.
+func (s *seen) first(f *Subflow, now time.Time) {
+	f.State, f.Since, f.Opened, f.Passive, f.Backup = Established, now, FirstSubflow, s.passive, s.backup
+	s.on(f)
+}
+
+// passed: a connection has begun that has come to its end since then.
+func (e *Engine) passed(s *seen, now time.Time) {
+	e.tallies.opened[FirstSubflow]++
+	if len(e.watchers) > 0 {
+		var f Subflow
+		s.first(&f, now)
+		e.notice(NoticeOpened, s.token, &f, now)
 	}
-	e.notify(Notice{Time: now, Kind: NoticeOpened, Token: c.Token, Subflow: s})
+}
+
+// opened counts a subflow that has come to be.
+func (e *Engine) opened(c *conn, s *Subflow, now time.Time) {
+	c.count(now, NoCause)
+	e.tallies.opened[s.Opened]++
+	if s.heals.Cause != NoCause {
+		e.tallies.healed[s.heals.Cause]++
+	}
+	e.notice(NoticeOpened, c.Token, s, now)
 }
 
 // joined: another subflow has come to be.
@@ -64,7 +80,8 @@ func (e *Engine) joined(s *seen, now time.Time) {
 		if !s.passive && !s.either {
 			by = Found
 		}
-		c.add(Subflow{Opened: by, Passive: by == ByPeer})
+		f := c.add()
+		f.Opened, f.Passive = by, by == ByPeer
 		i = len(c.Subflows) - 1
 	}
 	f := &c.Subflows[i]
@@ -73,7 +90,7 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	c.number(f)
 	f.Backup = f.Backup || s.backup && f.resting == 0
 	c.Extra++
-	e.opened(c, *f, now)
+	e.opened(c, f, now)
 	opened := *f
 	if !e.checkJoin(c, i, now) && c.started {
 		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowOpened(c, opened) })
@@ -164,16 +181,16 @@ func (e *Engine) notOpened(c *conn, i int, cause Cause, errno unix.Errno, now ti
 	s := c.remove(i)
 	s.Error = errno
 	c.miss(s.heals)
-	c.troubleOn(s.Path).lost(cause, 0)
-	s = c.remember(s, cause, now)
-	e.counters.Failed[cause]++
-	e.notify(Notice{Time: now, Kind: NoticeFailed, Token: c.Token, Subflow: s})
-	e.tellClosed(c, s, now)
+	c.troubled(s.Path, cause, 0)
+	c.remember(&s, cause, now)
+	e.tallies.failed[cause]++
+	e.notice(NoticeFailed, c.Token, &s, now)
+	e.tellClosed(c, &s, now)
 }
 
-func (e *Engine) tellClosed(c *conn, s Subflow, now time.Time) {
+func (e *Engine) tellClosed(c *conn, s *Subflow, now time.Time) {
 	if c.started {
-		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowClosed(c, s) })
+		e.tell(c, now, func(m Manager, c *Connection) []Action { return m.SubflowClosed(c, *s) })
 	}
 }
 
@@ -197,25 +214,25 @@ func (e *Engine) ended(s *seen, cause Cause, errno unix.Errno, now time.Time) {
 func (e *Engine) closed(c *conn, i int, now time.Time) {
 	s := c.closing[i]
 	c.closing = append(c.closing[:i], c.closing[i+1:]...)
-	s = c.remember(s, s.Closed, now)
-	e.counters.Closed[s.Closed]++
-	e.notify(Notice{Time: now, Kind: NoticeClosed, Token: c.Token, Subflow: s})
+	c.remember(&s, s.Closed, now)
+	e.tallies.closed[s.Closed]++
+	e.notice(NoticeClosed, c.Token, &s, now)
 }
 
 // lose records that an established subflow has ended.
 func (e *Engine) lose(c *conn, i int, cause Cause, errno unix.Errno, now time.Time) {
 	s := c.remove(i)
 	s.Error = errno
-	c.troubleOn(s.Path).lost(cause, now.Sub(s.Since))
+	c.troubled(s.Path, cause, now.Sub(s.Since))
 	if !s.Passive {
 		c.miss(loss{s.Path, cause})
 	}
-	s = c.remember(s, cause, now)
-	e.counters.Closed[cause]++
-	e.notify(Notice{Time: now, Kind: NoticeClosed, Token: c.Token, Subflow: s})
+	c.remember(&s, cause, now)
+	e.tallies.closed[cause]++
+	e.notice(NoticeClosed, c.Token, &s, now)
 	c.count(now, cause)
 	if len(c.drains) > 0 {
 		c.drainAt = now // a drained one may be needed
 	}
-	e.tellClosed(c, s, now)
+	e.tellClosed(c, &s, now)
 }

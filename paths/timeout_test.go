@@ -41,7 +41,7 @@ func TestSubflowTimesOut(t *testing.T) {
 			}
 
 			// Now nothing gets through any more.
-			w.client.Adopt(f.clientToken, Policy{}, true)
+			w.client.Adopt(f.clientToken, &Policy{}, true)
 			nft(t, w.Aggregator, "meta l4proto tcp drop")
 			f.client.Write(make([]byte, 100_000))
 			labtest.Await(t, patience, "the end of all", func() bool {

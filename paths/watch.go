@@ -64,6 +64,13 @@ func (e *Engine) Watch(ctx context.Context) iter.Seq[Notice] {
 	}
 }
 
+// notice tells of a subflow.
+func (e *Engine) notice(kind NoticeKind, token uint32, s *Subflow, now time.Time) {
+	if len(e.watchers) > 0 {
+		e.notify(Notice{Time: now, Kind: kind, Token: token, Subflow: *s})
+	}
+}
+
 func (e *Engine) notify(n Notice) {
 	for w := range e.watchers {
 		n.Lost = w.lost

@@ -170,8 +170,8 @@ func (w *world) dial(ln *net.TCPListener, to netip.Addr) *flow {
 func (w *world) connect(ln *net.TCPListener, to netip.Addr, client, server Policy) *flow {
 	w.t.Helper()
 	f := w.dial(ln, to)
-	w.client.Adopt(f.clientToken, client, true)
-	w.server.Adopt(f.serverToken, server, false)
+	w.client.Adopt(f.clientToken, &client, true)
+	w.server.Adopt(f.serverToken, &server, false)
 	f.move(f.client, f.server, 1)
 	f.move(f.server, f.client, 1)
 	return f

@@ -294,12 +294,14 @@ func (s *session) timeouts() *relay.Timeouts {
 }
 
 // keeping is a policy of paths with the inactivity-timeout in force.
-func (s *session) keeping(p *paths.Policy) paths.Policy {
-	own := *p
-	if d := s.keeps(); d > 0 {
-		own.Keep = d
+func (s *session) keeping(p *paths.Policy) *paths.Policy {
+	d := s.keeps()
+	if d <= 0 {
+		return p
 	}
-	return own
+	own := *p
+	own.Keep = d
+	return &own
 }
 
 // keeps is the inactivity-timeout in force, or 0.

@@ -16,7 +16,7 @@ var ErrNoSubflow = errors.New("no subflow for too long")
 // event loops and must not block.
 type Paths interface {
 	// Adopt hands over a connection; initiator says that this end opened it.
-	Adopt(token uint32, p paths.Policy, initiator bool)
+	Adopt(token uint32, p *paths.Policy, initiator bool)
 	// Forget says that a connection is gone. It may be one that was never
 	// adopted.
 	Forget(token uint32)

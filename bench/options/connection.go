@@ -53,7 +53,7 @@ func (s *stage) connect(ctx context.Context) (*connection, error) {
 		return nil, err
 	}
 	if s.manager != nil {
-		s.manager.Adopt(c.clientToken, paths.Policy{Manager: paths.FullMesh{}}, true)
+		s.manager.Adopt(c.clientToken, &paths.Policy{Manager: paths.FullMesh{}}, true)
 	}
 	return c, nil
 }

@@ -38,7 +38,7 @@ type pathManagers struct {
 }
 
 // Adopt implements proxy.Paths.
-func (p *pathManagers) Adopt(token uint32, policy paths.Policy, initiator bool) {
+func (p *pathManagers) Adopt(token uint32, policy *paths.Policy, initiator bool) {
 	if e := p.engine.Load(); e != nil {
 		e.Adopt(token, policy, initiator)
 	}
@@ -154,8 +154,9 @@ func (p *pathManagers) watch() (e *paths.Engine, release func(), err error) {
 		}
 		p.engine.Store(e)
 		// From now on sessions tell of theirs.
+		kernel := &paths.Policy{Name: string(config.PathsKernel)}
 		for leg := range p.server.Legs() {
-			e.Adopt(leg.Token, paths.Policy{Name: string(config.PathsKernel)}, leg.Initiator)
+			e.Adopt(leg.Token, kernel, leg.Initiator)
 		}
 	}
 	p.watchers++
@@ -223,5 +224,5 @@ func pathPolicy(c *config.Paths) (*paths.Policy, error) {
 	if p.Keep == 0 {
 		p.Keep = -1 // not at all
 	}
-	return p, nil
+	return p.WithDefaults(), nil
 }
