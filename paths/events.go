@@ -42,7 +42,8 @@ func (e *Engine) readBPF(ctx context.Context) {
 
 // coalesce is how long an event of netlink may wait for others, if it comes
 // right after one that was waited for, and a call to the engine. To be woken for
-// each costs more than to take it. Calls that lead to nothing wait longer.
+// each costs more than to take it. Calls that lead to nothing wait longer, unless
+// an event comes before.
 const (
 	coalesce     = time.Millisecond
 	coalesceIdle = 50 * time.Millisecond

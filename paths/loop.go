@@ -32,6 +32,7 @@ func (e *Engine) run(ctx context.Context) {
 			e.netlinkEvent(ev, now)
 			e.drain(now)
 		case <-e.changed:
+			e.called(e.o.now())
 			e.readAt = e.soon(e.readAt, e.lastRead, readEvery)
 		case <-timer.C:
 			e.called(e.o.now())
