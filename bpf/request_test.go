@@ -115,7 +115,7 @@ func TestUnanswered(t *testing.T) {
 	}
 	n := 0
 	for _, s := range segments {
-		if _, ok := s.Option(kindExperiment); !ok {
+		if _, ok := s.Options.Find(kindExperiment); !ok {
 			continue
 		}
 		n++

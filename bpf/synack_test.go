@@ -15,6 +15,8 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/trace/packet"
+	"github.com/tandem-gateway/tandem/trace/wire"
 )
 
 // serve accepts connections, each until its client closes it.
@@ -57,14 +59,13 @@ func connect(t testing.TB, to netip.AddrPort, mode mptcp.Mode) uint16 {
 	return c.LocalAddr().(*net.TCPAddr).AddrPort().Port()
 }
 
-// split takes TCP options apart and fails unless they are well-formed.
-func split(t *testing.T, raw []byte) []capture.Option {
+// wellFormed wants TCP options that can be read to their end.
+func wellFormed(t *testing.T, raw packet.Options) {
 	t.Helper()
 	const endOfList, noOperation = 0, 1
 	if len(raw)%4 != 0 || len(raw) > 40 {
 		t.Errorf("%d bytes of options", len(raw))
 	}
-	var options []capture.Option
 	for p := raw; len(p) > 0 && p[0] != endOfList; {
 		if p[0] == noOperation {
 			p = p[1:]
@@ -73,10 +74,8 @@ func split(t *testing.T, raw []byte) []capture.Option {
 		if len(p) < 2 || p[1] < 2 || int(p[1]) > len(p) {
 			t.Fatalf("malformed options % x", raw)
 		}
-		options = append(options, capture.Option{Kind: p[0], Data: p[2:p[1]]})
 		p = p[p[1]:]
 	}
-	return options
 }
 
 // TestSYNACKsOnTheWire compares with what a capture shows, for servers and
@@ -90,7 +89,7 @@ func TestSYNACKsOnTheWire(t *testing.T) {
 	if _, err := l.Link(client, server, "up", "down", theirs, addrs, lab.LinkSpec{}); err != nil {
 		t.Fatal(err)
 	}
-	wire := labtest.Capture(t, client, "up", "tcp")
+	recording := labtest.Capture(t, client, "up", "tcp")
 
 	for _, addr := range addrs {
 		for _, tt := range []struct {
@@ -112,18 +111,18 @@ func TestSYNACKsOnTheWire(t *testing.T) {
 				if !ok || string(raw[:len("before")]) != "before" {
 					t.Fatalf("got % x, %v", raw, ok)
 				}
-				options := split(t, raw[len("before"):])
-				answer := awaitSYNACK(t, wire, to, from)
+				options := packet.Options(raw[len("before"):])
+				wellFormed(t, options)
+				answer := awaitSYNACK(t, recording, to, from)
 				if diff := cmp.Diff(answer.Options, options); diff != "" {
 					t.Errorf("options (-capture +program):\n%s", diff)
 				}
-				seen := capture.Segment{Options: options}
-				for _, kind := range []uint8{capture.KindMSS, capture.KindSACKPermitted, capture.KindTimestamps, capture.KindWindowScale} {
-					if _, ok := seen.Option(kind); !ok {
+				for _, kind := range []uint8{packet.KindMSS, packet.KindSACKPermitted, packet.KindTimestamps, packet.KindWindowScale} {
+					if _, ok := options.Find(kind); !ok {
 						t.Errorf("no option of kind %d in % x", kind, raw)
 					}
 				}
-				if _, ok := seen.MPTCP(capture.MPCapable); ok != tt.capable {
+				if _, ok := options.MPTCP(wire.MPCapable); ok != tt.capable {
 					t.Errorf("MP_CAPABLE: %v, want %v", ok, tt.capable)
 				}
 				if again, ok := p.SYNACKs().AppendOptions(nil, from, to); ok || again != nil {
@@ -152,7 +151,7 @@ func inside(t *testing.T, h *lab.Host, f func()) {
 }
 
 // awaitSYNACK waits until a capture shows what answered a connection.
-func awaitSYNACK(t *testing.T, c *capture.Capture, from netip.AddrPort, to uint16) (found capture.Segment) {
+func awaitSYNACK(t *testing.T, c *capture.Capture, from netip.AddrPort, to uint16) (found packet.Segment) {
 	t.Helper()
 	labtest.Await(t, patience, "SYN-ACK in the capture", func() bool {
 		segments, err := c.Segments()

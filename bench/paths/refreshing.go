@@ -17,6 +17,8 @@ import (
 	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/capture"
+	"github.com/tandem-gateway/tandem/trace/packet"
+	"github.com/tandem-gateway/tandem/trace/wire"
 )
 
 // refreshLimit is how long a replacement may take beyond two round trips.
@@ -125,15 +127,15 @@ func (s *stage) resetOnly(ctx context.Context, killed []netip.AddrPort) (netip.A
 // resets finds in what was captured the RST to each port that was believed,
 // which is the first one after which nothing but RSTs came from there, and the
 // handshake of the subflow that replaced it.
-func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time) []reset {
+func resets(segments []packet.Segment, killed []netip.AddrPort, start time.Time) []reset {
 	var all []reset
 	for _, port := range killed {
 		first, i := -1, -1
 		for j, s := range segments {
 			switch {
-			case s.Src == port && s.Flags&capture.RST == 0:
+			case s.Src == port && s.Flags&packet.RST == 0:
 				i = -1
-			case s.Dst == port && s.Flags&capture.RST != 0:
+			case s.Dst == port && s.Flags&packet.RST != 0:
 				if first < 0 {
 					first = j
 				}
@@ -145,9 +147,9 @@ func resets(segments []capture.Segment, killed []netip.AddrPort, start time.Time
 		if i < 0 {
 			continue
 		}
-		var syn capture.Segment
+		var syn packet.Segment
 		for _, s := range segments[i:] {
-			if _, join := s.MPTCP(capture.MPJoin); !join {
+			if _, join := s.Options.MPTCP(wire.MPJoin); !join {
 				continue
 			}
 			if s.IsSYN() {

@@ -10,8 +10,9 @@ import (
 	"testing"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
-	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/trace/packet"
+	"github.com/tandem-gateway/tandem/trace/wire"
 )
 
 // patientCPE waits for the first bytes of LAN clients for as long as it takes.
@@ -19,7 +20,7 @@ var patientCPE = strings.Replace(cpe, "    upstream: hag\n", "    upstream: hag\
 
 // carriesRequest tells a SYN to the aggregator with a whole Convert request
 // for a server (RFC 8803) and the client's first bytes behind it.
-func carriesRequest(s pcap.Segment, server netip.AddrPort) bool {
+func carriesRequest(s packet.Segment, server netip.AddrPort) bool {
 	const header, connect = 4, 20 // bytes of the fixed header and of a Connect TLV
 	if !s.IsSYN() || len(s.Payload) < header+connect || binary.BigEndian.Uint16(s.Payload[2:]) != 0x2263 {
 		return false
@@ -39,11 +40,11 @@ func TestZeroRTT(t *testing.T) {
 
 	access := labtest.Capture(t, h.CPE, "dsl", "tcp dst port 8803")
 	fetch(t, h.Client, h.web, h.v4)
-	syn := awaitSegment(t, access, "SYN with the request", func(s pcap.Segment) bool { return carriesRequest(s, h.v4) })
-	if _, multipath := syn.MPTCP(pcap.MPCapable); !multipath {
+	syn := awaitSegment(t, access, "SYN with the request", func(s packet.Segment) bool { return carriesRequest(s, h.v4) })
+	if _, multipath := syn.Options.MPTCP(wire.MPCapable); !multipath {
 		t.Errorf("SYN without MP_CAPABLE: %+v", syn.Options)
 	}
-	if cookie, _ := syn.Option(pcap.KindFastOpen); len(cookie) == 0 {
+	if cookie, _ := syn.Options.Find(packet.KindFastOpen); len(cookie) == 0 {
 		t.Errorf("SYN without a Fast Open cookie: %+v", syn.Options)
 	}
 	labtest.Await(t, patience, "both connections to end over MPTCP", func() bool {
@@ -55,7 +56,7 @@ func TestZeroRTT(t *testing.T) {
 	nft(t, h.Aggregator, "table inet once { chain in { type filter hook prerouting priority raw; tcp dport 8803 tcp flags & syn == 0 drop; }; }")
 	core := labtest.Capture(t, h.Aggregator, "core", "tcp dst port 80")
 	done := h.download(t)
-	awaitSegment(t, core, "the request to the server", func(s pcap.Segment) bool {
+	awaitSegment(t, core, "the request to the server", func(s packet.Segment) bool {
 		return s.Dst == h.v4 && bytes.HasPrefix(s.Payload, []byte("GET /data"))
 	})
 	// The answer has overtaken the handshake, and comes through after it.
@@ -74,7 +75,7 @@ func TestDataInSYNsDropped(t *testing.T) {
 	access := labtest.Capture(t, h.CPE, "dsl", "tcp dst port 8803")
 
 	fetch(t, h.Client, h.web, h.v4)
-	awaitSegment(t, access, "SYN with the request", func(s pcap.Segment) bool { return carriesRequest(s, h.v4) })
+	awaitSegment(t, access, "SYN with the request", func(s packet.Segment) bool { return carriesRequest(s, h.v4) })
 	awaitLog(t, h.cpe, "upstream=hag/192.0.2.1:8803", "server_mptcp=fast_open")
 
 	for range 2 {

@@ -11,8 +11,9 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
-	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
+	labcapture "github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/trace/packet"
 )
 
 // patience bounds what ought to happen soon.
@@ -67,9 +68,9 @@ func needEBPF(t *testing.T, tandem *apps.Tandem) {
 }
 
 // awaitSegment waits for a segment in a capture.
-func awaitSegment(t *testing.T, c *pcap.Capture, what string, is func(pcap.Segment) bool) pcap.Segment {
+func awaitSegment(t *testing.T, c *labcapture.Capture, what string, is func(packet.Segment) bool) packet.Segment {
 	t.Helper()
-	var found pcap.Segment
+	var found packet.Segment
 	labtest.Await(t, 10*time.Second, what, func() bool {
 		segments, err := c.Segments()
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
-	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/trace/packet"
 )
 
 // TestPhoneAsksForOptions has tandem on a phone ask in all ways, and looks at
@@ -87,8 +87,8 @@ func TestOptionsOfSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	const userTimeout = 28 // RFC 5482
-	if !slices.ContainsFunc(segments, func(s pcap.Segment) bool {
-		value, ok := s.Option(userTimeout)
+	if !slices.ContainsFunc(segments, func(s packet.Segment) bool {
+		value, ok := s.Options.Find(userTimeout)
 		return ok && slices.Equal(value, []byte{0, 77})
 	}) {
 		t.Error("the aggregator has not told its user timeout")

@@ -18,10 +18,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
-	pcap "github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/converter/wire"
+	"github.com/tandem-gateway/tandem/trace/packet"
+	mptcpwire "github.com/tandem-gateway/tandem/trace/wire"
 )
 
 // serveHashes answers HTTP requests on an address of a host with the SHA-256
@@ -89,7 +90,7 @@ func TestServerMPTCP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			synack := awaitSegment(t, recording, "SYN-ACK", func(s pcap.Segment) bool {
+			synack := awaitSegment(t, recording, "SYN-ACK", func(s packet.Segment) bool {
 				return s.IsSYNACK() && s.Src == server
 			})
 			if answer.ServerMPTCP != c.want || dialer.SpeaksMPTCP(server, time.Now()) != c.want {
@@ -107,14 +108,14 @@ func TestServerMPTCP(t *testing.T) {
 }
 
 // blanked returns captured options with zeros for the key in MP_CAPABLE.
-func blanked(options []pcap.Option) []wire.TCPOption {
+func blanked(options packet.Options) []wire.TCPOption {
 	var list []wire.TCPOption
-	for _, o := range options {
-		value := append([]byte{}, o.Data...)
-		if o.Kind == pcap.KindMPTCP && value[0]>>4 == pcap.MPCapable {
+	for kind, data := range options.All() {
+		value := append([]byte{}, data...)
+		if _, ok := mptcpwire.ParseCapable(value); ok && kind == mptcpwire.Kind {
 			clear(value[2:]) // RFC 8684 section 3.1: after subtype, version and flags
 		}
-		list = append(list, wire.TCPOption{Kind: o.Kind, Value: value})
+		list = append(list, wire.TCPOption{Kind: kind, Value: value})
 	}
 	return list
 }
@@ -133,8 +134,8 @@ func TestBypass(t *testing.T) {
 	recording := labtest.Capture(t, h.Server, "core", "tcp port 8080")
 	h.expectHash(t, server)
 	awaitLog(t, h.cpe, "server=203.0.113.80:8080", "upstream=hag/bypass", "server_mptcp=yes")
-	syn := awaitSegment(t, recording, "SYN", pcap.Segment.IsSYN)
-	if _, multipath := syn.MPTCP(pcap.MPCapable); !multipath || syn.Src.Addr() != h.DSL.Addr.V4 {
+	syn := awaitSegment(t, recording, "SYN", packet.Segment.IsSYN)
+	if _, multipath := syn.Options.MPTCP(mptcpwire.MPCapable); !multipath || syn.Src.Addr() != h.DSL.Addr.V4 {
 		t.Errorf("SYN %+v, want one with MP_CAPABLE from %s", syn, h.DSL.Addr.V4)
 	}
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package capture records the TCP segments that cross a device of a lab, with
-// tcpdump, and reads them: control bits, options and payload.
+// tcpdump.
 package capture
 
 import (
@@ -9,13 +9,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
+	"github.com/tandem-gateway/tandem/trace/packet"
 )
+
+// fileHeaderLen is the length of the header of a pcap file
+// (draft-ietf-opsawg-pcap, section 4).
+const fileHeaderLen = 24
 
 // timeouts for tcpdump to begin and to end.
 const (
@@ -30,15 +37,21 @@ type Capture struct {
 	log     *watcher
 }
 
+// Headers are arguments of tcpdump for captures of headers alone, of which many
+// fit into its buffer: none is lost while the machine is busy.
+var Headers = []string{"-s", "192", "-B", "16384"}
+
 // Start records the packets on a device that match a filter (pcap-filter(7))
-// into a file, and returns when recording has begun.
-func Start(ctx context.Context, h *lab.Host, dev, filter, file string) (*Capture, error) {
+// into a file, and returns when recording has begun. More arguments are for
+// tcpdump.
+func Start(ctx context.Context, h *lab.Host, dev, filter, file string, more ...string) (*Capture, error) {
+	args := append([]string{"-i", dev, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", file}, more...)
 	c := &Capture{
 		file: file,
 		log:  &watcher{text: []byte("listening on"), seen: make(chan struct{})},
 		// -Z root: Debian's tcpdump becomes another user, which cannot write
 		// into directories of tests.
-		process: h.Command(ctx, "tcpdump", "-i", dev, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", file, filter),
+		process: h.Command(ctx, "tcpdump", append(args, filter)...),
 	}
 	c.process.Stderr = c.log
 	if err := c.process.Start(); err != nil {
@@ -57,21 +70,39 @@ func Start(ctx context.Context, h *lab.Host, dev, filter, file string) (*Capture
 	}
 }
 
+// File is where the packets are recorded.
+func (c *Capture) File() string { return c.file }
+
 // Segments reads what has been recorded so far. A packet may show up a moment
 // after it was received: wait for what is expected before Stop.
-func (c *Capture) Segments() ([]Segment, error) {
-	file, err := os.ReadFile(c.file)
+func (c *Capture) Segments() ([]packet.Segment, error) {
+	file, err := os.Open(c.file)
 	if err != nil {
 		return nil, err
 	}
-	if len(file) < fileHeaderLen {
-		return nil, nil // not flushed yet
+	defer file.Close()
+	if about, err := file.Stat(); err != nil || about.Size() < fileHeaderLen {
+		return nil, err // not flushed yet
 	}
-	return Parse(file)
+	r, err := packet.NewReader(file)
+	if err != nil {
+		return nil, err
+	}
+	var all []packet.Segment
+	for {
+		var s packet.Segment
+		if err := r.Next(&s); err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+		s.Options, s.Payload = slices.Clone(s.Options), slices.Clone(s.Payload)
+		all = append(all, s)
+	}
 }
 
 // Stop ends the recording and reads it.
-func (c *Capture) Stop() ([]Segment, error) {
+func (c *Capture) Stop() ([]packet.Segment, error) {
 	if err := c.process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return nil, err
 	}

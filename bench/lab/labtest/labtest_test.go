@@ -18,6 +18,8 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/lab/capture"
+	"github.com/tandem-gateway/tandem/trace/packet"
+	"github.com/tandem-gateway/tandem/trace/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -127,7 +129,7 @@ func TestCaptureOnEmulatedLink(t *testing.T) {
 	if !errors.Is(err, unix.ECONNREFUSED) {
 		t.Fatal(err)
 	}
-	awaitSegment(t, wifi, "SYN", func(s capture.Segment) bool {
+	awaitSegment(t, wifi, "SYN", func(s packet.Segment) bool {
 		return s.IsSYN() && s.Src.Addr() == tp.WiFi.Addr.V6 && s.Dst == to
 	})
 }
@@ -174,19 +176,19 @@ func TestCaptureSeesMPTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	awaitSegment(t, wifi, "SYN with MP_CAPABLE", func(s capture.Segment) bool {
-		_, ok := s.MPTCP(capture.MPCapable)
+	awaitSegment(t, wifi, "SYN with MP_CAPABLE", func(s packet.Segment) bool {
+		_, ok := s.Options.MPTCP(wire.MPCapable)
 		return ok && s.IsSYN() && s.Src.Addr() == tp.WiFi.Addr.V6 && s.Dst == to
 	})
-	awaitSegment(t, wifi, "SYN-ACK with MP_CAPABLE", func(s capture.Segment) bool {
-		_, ok := s.MPTCP(capture.MPCapable)
+	awaitSegment(t, wifi, "SYN-ACK with MP_CAPABLE", func(s packet.Segment) bool {
+		_, ok := s.Options.MPTCP(wire.MPCapable)
 		return ok && s.IsSYNACK() && s.Src == to
 	})
-	awaitSegment(t, wifi, "payload", func(s capture.Segment) bool {
+	awaitSegment(t, wifi, "payload", func(s packet.Segment) bool {
 		return string(s.Payload) == text && s.Dst == to
 	})
-	awaitSegment(t, cell, "SYN with MP_JOIN", func(s capture.Segment) bool {
-		_, ok := s.MPTCP(capture.MPJoin)
+	awaitSegment(t, cell, "SYN with MP_JOIN", func(s packet.Segment) bool {
+		_, ok := s.Options.MPTCP(wire.MPJoin)
 		return ok && s.IsSYN() && s.Src.Addr() == tp.Cell.Addr.V6
 	})
 	segments, err := cell.Stop()
@@ -195,7 +197,7 @@ func TestCaptureSeesMPTCP(t *testing.T) {
 	}
 }
 
-func awaitSegment(t *testing.T, c *capture.Capture, what string, match func(capture.Segment) bool) {
+func awaitSegment(t *testing.T, c *capture.Capture, what string, match func(packet.Segment) bool) {
 	t.Helper()
 	Await(t, 5*time.Second, what, func() bool {
 		segments, err := c.Segments()

@@ -55,11 +55,11 @@ func Curl(t testing.TB, h *lab.Host, args ...string) apps.CurlResult {
 }
 
 // Capture records the packets on a device of the host that match the filter,
-// until Stop or the end of the test.
-func Capture(t testing.TB, h *lab.Host, dev, filter string) *capture.Capture {
+// until Stop or the end of the test. More arguments are for tcpdump.
+func Capture(t testing.TB, h *lab.Host, dev, filter string, more ...string) *capture.Capture {
 	t.Helper()
 	needProgram(t, "tcpdump")
-	c, err := capture.Start(context.Background(), h, dev, filter, filepath.Join(t.TempDir(), "capture.pcap"))
+	c, err := capture.Start(context.Background(), h, dev, filter, filepath.Join(t.TempDir(), "capture.pcap"), more...)
 	if err != nil {
 		t.Fatal(err)
 	}
