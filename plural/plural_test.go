@@ -15,3 +15,11 @@ func TestOf(t *testing.T) {
 		}
 	}
 }
+
+func TestDigits(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		if got := plural.Digits(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/paths"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // counters are nil where nobody watches subflows.
@@ -62,7 +63,7 @@ func printPathCounters(line func(name, value string), n *admin.PathCounters) {
 	if n.Managed {
 		by = "Tandem's path managers"
 	}
-	line("subflows", fmt.Sprintf("%s, %s connections, %s without any", by, countText(int64(n.Connections)), countText(int64(n.Subflowless))))
+	line("subflows", fmt.Sprintf("%s, %s connections, %s without any", by, plural.Digits(int64(n.Connections)), plural.Digits(int64(n.Subflowless))))
 	line("  opened", byReason(n.Opened))
 	line("  closed", byReason(n.Closed))
 	line("  healed", byReason(n.Healed))

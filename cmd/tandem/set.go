@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 func setCommand() *cobra.Command {
@@ -189,7 +190,7 @@ func printOptions(w io.Writer, c *admin.ConnectionOptions) error {
 		fmt.Fprintf(t, "-\t-\t%s\t-\t%s\n", m.Text, because(m.Why, m.Detail))
 	}
 	if c.MoreMistakes > 0 {
-		fmt.Fprintf(t, "-\t-\t-\t-\t%s more mistakes\n", countText(uint64(c.MoreMistakes)))
+		fmt.Fprintf(t, "-\t-\t-\t-\t%s more mistakes\n", plural.Digits(uint64(c.MoreMistakes)))
 	}
 	return t.Flush()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 func statusCommand() *cobra.Command {
@@ -43,10 +44,10 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	line("MPTCP", s.Kernel.MPTCP.Detail)
 	line("TCP Fast Open", s.Kernel.FastOpen.Detail)
 	line("eBPF", s.Kernel.EBPF.Detail)
-	line("open files", countText(s.Kernel.OpenFiles))
+	line("open files", plural.Digits(s.Kernel.OpenFiles))
 	c := &s.Connections
 	line("connections", fmt.Sprintf("%s active, %s accepted (%s with MPTCP), %s served",
-		countText(c.Active), countText(c.Accepted), countText(c.ClientMPTCP), countText(c.Relayed)))
+		plural.Digits(c.Active), plural.Digits(c.Accepted), plural.Digits(c.ClientMPTCP), plural.Digits(c.Relayed)))
 	line("refused", byReason(c.Refused))
 	line("fallbacks", byReason(c.Fallbacks))
 	line("delivered", bytesText(c.Up)+" up, "+bytesText(c.Down)+" down")
@@ -89,12 +90,12 @@ func byReason(counters map[string]uint64) string {
 	})
 	for _, r := range reasons {
 		sum += counters[r]
-		parts = append(parts, r+" "+countText(counters[r]))
+		parts = append(parts, r+" "+plural.Digits(counters[r]))
 	}
 	if sum == 0 {
 		return "none"
 	}
-	return countText(sum) + ": " + strings.Join(parts, ", ")
+	return plural.Digits(sum) + ": " + strings.Join(parts, ", ")
 }
 
 // optionCounts is what clients asked for, by option.
@@ -104,7 +105,7 @@ func optionCounts(s *admin.Status) string {
 		parts = append(parts, o.Option+" "+byReason(o.Outcomes))
 	}
 	if s.OptionsIgnored > 0 {
-		parts = append(parts, countText(s.OptionsIgnored)+" ignored")
+		parts = append(parts, plural.Digits(s.OptionsIgnored)+" ignored")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/plural"
 	"github.com/tandem-gateway/tandem/subscribers"
 	"github.com/tandem-gateway/tandem/telemetry"
 )
@@ -103,18 +104,18 @@ func printSubscriberCounters(line func(name, value string), c *admin.SubscriberC
 	if c == nil {
 		return
 	}
-	text := countText(int64(c.Active)) + " active"
+	text := plural.Digits(int64(c.Active)) + " active"
 	if c.Over > 0 {
-		text += ", " + countText(int64(c.Over)) + " over their quota"
+		text += ", " + plural.Digits(int64(c.Over)) + " over their quota"
 	}
 	line("subscribers", text)
 	if c.Granted+c.Rejected+c.Away+c.Cached > 0 {
 		line("RADIUS", fmt.Sprintf("%s granted, %s rejected, %s unanswered, %s from memory",
-			countText(c.Granted), countText(c.Rejected), countText(c.Away), countText(c.Cached)))
+			plural.Digits(c.Granted), plural.Digits(c.Rejected), plural.Digits(c.Away), plural.Digits(c.Cached)))
 	}
 	if c.AccountingSent+c.AccountingLost > 0 || c.AccountingWaiting > 0 {
 		line("accounting", fmt.Sprintf("%s records sent, %s waiting, %s lost",
-			countText(c.AccountingSent), countText(int64(c.AccountingWaiting)), countText(c.AccountingLost)))
+			plural.Digits(c.AccountingSent), plural.Digits(int64(c.AccountingWaiting)), plural.Digits(c.AccountingLost)))
 	}
 }
 

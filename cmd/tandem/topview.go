@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // topView is what top shows: the last sample, and what has grown since the one
@@ -166,7 +167,7 @@ func (v *topView) summary() []string {
 	c := &v.now.status.Connections
 	lines := []string{
 		fmt.Sprintf("%s active, %.1f new/s, %s accepted (%s with MPTCP), up %s, down %s",
-			countText(c.Active), v.rates["accepted"], countText(c.Accepted), countText(c.ClientMPTCP), v.bits("up"), v.bits("down")),
+			plural.Digits(c.Active), v.rates["accepted"], plural.Digits(c.Accepted), plural.Digits(c.ClientMPTCP), v.bits("up"), v.bits("down")),
 		fmt.Sprintf("refused %s (%.1f/s), fallbacks %s", byReason(c.Refused), v.rates["refused"], byReason(c.Fallbacks)),
 	}
 	var down []string
@@ -232,7 +233,7 @@ func (v *topView) pathTable() topTable {
 		if s.rtt > 0 {
 			rtt = fmt.Sprintf("%.1f ms", 1000*s.rtt)
 		}
-		t.rows = append(t.rows, []string{harmless(s.name), countText(int64(s.subflows)), rtt, bitsText(8 * s.up), bitsText(8 * s.down),
+		t.rows = append(t.rows, []string{harmless(s.name), plural.Digits(int64(s.subflows)), rtt, bitsText(8 * s.up), bitsText(8 * s.down),
 			fmt.Sprintf("%3.0f %% %s", 100*share, strings.Repeat("█", int(20*share+0.5)))})
 	}
 	return t
@@ -271,7 +272,7 @@ func (v *topView) memberTable() topTable {
 	for _, m := range slices.SortedFunc(maps.Values(all), func(a, b *member) int {
 		return cmp.Or(cmp.Compare(b.up+b.down, a.up+a.down), cmp.Compare(b.connections, a.connections), cmp.Compare(a.name, b.name))
 	}) {
-		t.rows = append(t.rows, []string{harmless(m.name), m.policy, countText(int64(m.connections)), bitsText(8 * m.up), bitsText(8 * m.down), m.used})
+		t.rows = append(t.rows, []string{harmless(m.name), m.policy, plural.Digits(int64(m.connections)), bitsText(8 * m.up), bitsText(8 * m.down), m.used})
 	}
 	return t
 }

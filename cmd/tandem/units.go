@@ -24,15 +24,6 @@ func bytesText(n uint64) string {
 	return fmt.Sprintf("%.0f %cB", value, " kMGTPE"[unit])
 }
 
-// countText is a number with its thousands apart: 1,234,567.
-func countText[N int64 | uint64](n N) string {
-	s := strconv.FormatInt(int64(n), 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
 // ageText is a time of that many seconds in its two largest units: 12s, 3m05s,
 // 4h07m, 12d03h. Shorter ones are exact enough to tell a live connection.
 func ageText(seconds float64) string {
