@@ -18,6 +18,12 @@ import (
 //go:embed page.gohtml
 var source string
 
+//go:embed page.css
+var style string
+
+// Style is the style sheet of pages, with the colours of inline plots.
+func Style() template.CSS { return template.CSS(figure.Style() + "\n" + style) }
+
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count": count,
 }).Parse(source))
@@ -79,7 +85,7 @@ func Write(w io.Writer, r *experiment.Results) error {
 	return layout.Execute(w, map[string]any{
 		"About": r.About, "Sections": sections, "Words": words,
 		"Memory": fmt.Sprintf("%.1f GiB", float64(r.About.Memory)/(1<<30)),
-		"Style":  template.CSS(figure.Style()), "Level": int(100 * experiment.Level),
+		"Style":  Style(), "Level": int(100 * experiment.Level),
 		"Day": r.About.Time.Format("2 January 2006, 15:04"),
 	})
 }
