@@ -32,7 +32,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), hashPasswordCommand(), versionCommand())
 	root.AddCommand(statusCommand(), topCommand(), connectionsCommand(), subscribersCommand(), explainCommand(), pathsCommand(), setCommand(), kickCommand(), reloadCommand(), drainCommand(), upgradeCommand(), logLevelCommand())
-	root.AddCommand(labCommand(), benchCommand(), doctorCommand())
+	root.AddCommand(labCommand(), benchCommand(), traceCommand(), doctorCommand())
 	root.AddCommand(manualCommand(root))
 	helpful(root)
 	root.SetArgs(args)
