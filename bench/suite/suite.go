@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/capacity/curve"
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/options"
+	"github.com/tandem-gateway/tandem/bench/passive"
 	"github.com/tandem-gateway/tandem/bench/paths"
 	"github.com/tandem-gateway/tandem/bench/relay"
 )
@@ -23,6 +24,7 @@ func Experiments() []experiment.Experiment {
 		applications.Experiments,
 		relay.Experiments,
 		curve.Experiments,
+		passive.Experiments,
 	)
 }
 
