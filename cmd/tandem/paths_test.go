@@ -17,7 +17,7 @@ const (
 	linkRate  = 20e6
 	aggregate = 1.7 * linkRate
 	fileSize  = 12_000_000
-	// attempts at a rate: other tests want the processors too.
+	// attempts at the rate of two links: other tests want the processors too.
 	attempts = 6
 )
 
