@@ -40,13 +40,10 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 # As root, tests that need namespaces run too; else they are skipped and say why.
-# A few that fail are run once more and told of: what they measure is disturbed
-# when others want the processors.
 .PHONY: unit
 unit: build ## run the tests with the race detector
 	$(GO) run $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --hide-summary skipped \
-		--rerun-fails=1 --rerun-fails-max-failures=4 --packages ./... --post-run-command 'bench/test-summary' \
-		-- -race -timeout 10m $(TESTFLAGS)
+		--packages ./... --post-run-command 'bench/test-summary' -- -race -timeout 10m $(TESTFLAGS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s)
