@@ -22,7 +22,7 @@ const (
 	SysctlCloseTimeout     Sysctl = "close_timeout"                // seconds a connection without subflows is kept
 	SysctlAddAddrTimeout   Sysctl = "add_addr_timeout"             // seconds until ADD_ADDR is repeated, at most
 	SysctlAllowJoinInitial Sysctl = "allow_join_initial_addr_port" // 0: peers join announced addresses only
-	SysctlStaleLossCount   Sysctl = "stale_loss_cnt"               // timeouts until a subflow is passed over
+	SysctlStaleLossCount   Sysctl = "stale_loss_cnt"               // timeouts without a word until a subflow is passed over; 0: it is not
 	SysctlBlackholeTimeout Sysctl = "blackhole_timeout"            // seconds without MPTCP after a suspected blackhole; Linux 6.12
 	SysctlPathManager      Sysctl = "path_manager"                 // since Linux 6.15; see PathManager
 	sysctlPMType           Sysctl = "pm_type"                      // since Linux 5.19

@@ -213,10 +213,7 @@ func (e *Engine) open() error {
 		if e.o.Observe {
 			return nil
 		}
-		if err := e.settings.userspace(); err != nil {
-			return err
-		}
-		return e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
+		return e.settings.manage(cmp.Or(e.o.Keep, DefaultKeep))
 	})
 }
 

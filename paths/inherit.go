@@ -90,10 +90,15 @@ func (b *before) putBack() error {
 			return err
 		}
 	}
-	if b.CloseTimeout != "" {
-		if _, err := mptcp.SysctlCloseTimeout.Set(b.CloseTimeout); err != nil {
-			return err
+	var errs []error
+	for setting, value := range map[mptcp.Sysctl]string{
+		mptcp.SysctlCloseTimeout:   b.CloseTimeout,
+		mptcp.SysctlStaleLossCount: b.StaleLossCnt,
+	} {
+		if value != "" {
+			_, err := setting.Set(value)
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -23,15 +23,16 @@ func TestSuccession(t *testing.T) {
 	}
 	w := &world{t: t}
 	file := filepath.Join(t.TempDir(), "state")
-	check := func(when, manager, timeout string) {
+	check := func(when, manager, timeout, stale string) {
 		t.Helper()
 		err := h.Do(func() error {
 			m, err := mptcp.PathManager()
 			c, err2 := mptcp.SysctlCloseTimeout.Read()
-			if m != manager || c != timeout {
-				t.Errorf("%s: %s and %s, want %s and %s", when, m, c, manager, timeout)
+			l, err3 := mptcp.SysctlStaleLossCount.Read()
+			if m != manager || c != timeout || l != stale {
+				t.Errorf("%s: %s, %s and %s, want %s, %s and %s", when, m, c, l, manager, timeout, stale)
 			}
-			return errors.Join(err, err2)
+			return errors.Join(err, err2, err3)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -49,22 +50,22 @@ func TestSuccession(t *testing.T) {
 	failed := w.engineOn(h, Options{State: file})
 	must(failed.Claim())
 	must(failed.Close())
-	check("after a failure", "userspace", "70")
+	check("after a failure", "userspace", "70", "1")
 
 	second := w.engineOn(h, Options{State: file})
 	must(first.Leave())
 	must(second.Claim())
 	must(first.Close())
-	check("after the first", "userspace", "70")
+	check("after the first", "userspace", "70", "1")
 
 	third := w.engineOn(h, Options{State: file})
 	must(second.Leave())
 	must(third.Claim())
 	must(third.Close())
-	check("after the third", "kernel", "60")
+	check("after the third", "kernel", "60", "4")
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("state after the end: %v", err)
 	}
 	must(second.Close())
-	check("after all", "kernel", "60")
+	check("after all", "kernel", "60", "4")
 }

@@ -29,10 +29,7 @@ func (e *Engine) manage() error {
 		return nil
 	}
 	err := inside(e.o.NetNS, func() error {
-		if err := e.settings.userspace(); err != nil {
-			return err
-		}
-		return e.settings.keep(cmp.Or(e.o.Keep, DefaultKeep))
+		return e.settings.manage(cmp.Or(e.o.Keep, DefaultKeep))
 	})
 	if err != nil {
 		return errors.Join(err, e.settings.undo())

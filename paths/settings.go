@@ -29,6 +29,7 @@ type settings struct {
 type before struct {
 	PathManager  string `json:"path_manager,omitempty"`
 	CloseTimeout string `json:"close_timeout,omitempty"`
+	StaleLossCnt string `json:"stale_loss_cnt,omitempty"`
 }
 
 // Recover puts back the settings of the network namespace of the calling thread
@@ -81,6 +82,9 @@ func (s *settings) exchange() error {
 	if now.CloseTimeout, err = mptcp.SysctlCloseTimeout.Read(); err != nil {
 		return err
 	}
+	if now.StaleLossCnt, err = mptcp.SysctlStaleLossCount.Read(); err != nil {
+		return err
+	}
 	text, err := json.Marshal(now)
 	if err != nil {
 		return err
@@ -92,8 +96,38 @@ func (s *settings) exchange() error {
 	return err
 }
 
-func (s *settings) userspace() error {
+// manage leaves the subflows of new connections to an engine that keeps those
+// without any for at most d.
+func (s *settings) manage(d time.Duration) error {
 	restore, err := mptcp.SetPathManager(mptcp.PathManagerUserspace)
+	if err != nil {
+		return err
+	}
+	s.restores = append(s.restores, restore)
+	if err := s.passOver(); err != nil {
+		return err
+	}
+	return s.keep(d)
+}
+
+// silentPeriods is how many periods of retransmission, of an RTO or 200 ms, a
+// subflow that has sent data hears nothing before the kernel sends that data
+// over others, and no more over this one until it hears something: one more than
+// that (net/mptcp/pm.c, mptcp_pm_subflow_chk_stale). With the kernel's 4 a
+// transfer hangs for more than a second when a link goes silent.
+const silentPeriods = 1
+
+// passOver has the kernel give up silent subflows soon. 0, which is never, is
+// somebody's will.
+func (s *settings) passOver() error {
+	now, err := mptcp.SysctlStaleLossCount.Read()
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(now); err == nil && n <= silentPeriods {
+		return nil
+	}
+	restore, err := mptcp.SysctlStaleLossCount.Set(strconv.Itoa(silentPeriods))
 	if err == nil {
 		s.restores = append(s.restores, restore)
 	}

@@ -28,15 +28,16 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(manager, timeout string) {
+	check := func(manager, timeout, stale string) {
 		t.Helper()
 		in(func() error {
 			m, err := mptcp.PathManager()
 			c, err2 := mptcp.SysctlCloseTimeout.Read()
-			if m != manager || c != timeout {
-				t.Errorf("%s and %s, want %s and %s", m, c, manager, timeout)
+			l, err3 := mptcp.SysctlStaleLossCount.Read()
+			if m != manager || c != timeout || l != stale {
+				t.Errorf("%s, %s and %s, want %s, %s and %s", m, c, l, manager, timeout, stale)
 			}
-			return errors.Join(err, err2)
+			return errors.Join(err, err2, err3)
 		})
 	}
 	w := &world{t: t}
@@ -44,7 +45,7 @@ func TestRecover(t *testing.T) {
 		t.Helper()
 		in(func() error {
 			var s settings
-			if err := errors.Join(s.open(file), s.userspace(), s.keep(DefaultKeep)); err != nil {
+			if err := errors.Join(s.open(file), s.manage(DefaultKeep)); err != nil {
 				return err
 			}
 			if err := Recover(file); err != nil { // it lives
@@ -52,31 +53,41 @@ func TestRecover(t *testing.T) {
 			}
 			return s.state.Close() // and is killed
 		})
-		check("userspace", "70")
+		check("userspace", "70", "1")
 	}
 
 	abandon()
 	in(func() error { return Recover(file) })
-	check("kernel", "60")
+	check("kernel", "60", "4")
 	in(func() error { return Recover(file) }) // nothing to do
 
 	abandon()
 	e := w.engineOn(h, Options{State: file})
-	check("userspace", "70")
+	check("userspace", "70", "1")
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	check("kernel", "60")
+	check("kernel", "60", "4")
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("state after the end: %v", err)
 	}
+
+	// Who wants silent subflows to be kept has them.
+	in(func() error { _, err := mptcp.SysctlStaleLossCount.Set("0"); return err })
+	e = w.engineOn(h, Options{})
+	check("userspace", "70", "0")
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("kernel", "60", "0")
+	in(func() error { _, err := mptcp.SysctlStaleLossCount.Set("4"); return err })
 
 	// What was cut off tells nothing.
 	if err := os.WriteFile(file, []byte(`{"path_man`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	in(func() error { return Recover(file) })
-	check("kernel", "60")
+	check("kernel", "60", "4")
 }
 
 // TestSecondEngine: the first one's settings stay as long as it does.

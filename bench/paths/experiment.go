@@ -86,6 +86,19 @@ var Experiments = []experiment.Experiment{
 		Run: healing,
 	},
 	{
+		ID: "paths-silent", Title: "A link goes silent",
+		Question: "How well does a transfer go on when one of its two links carries nothing any more, while addresses and routes stay?",
+		Setup: "A download over two links under fullmesh. One of them drops all packets for three seconds, eighteen times: half of them with Tandem's setting of " +
+			"net.mptcp.stale_loss_cnt, which is 1, at both ends, half with the kernel's own, 4, in turns." + links,
+		Drawing: twoPaths,
+		Metrics: []experiment.Metric{
+			{Name: metricCarried, Unit: "%", Better: experiment.Higher},
+			{Name: metricWorst, Unit: "Mbit/s", Better: experiment.Higher},
+		},
+		Takes: 2 * time.Minute, Quick: 4 * time.Second,
+		Run: silent,
+	},
+	{
 		ID: "paths-handover", Title: "The address changes",
 		Question: "How long does a transfer stand still when the only address of the client goes, and another one comes?",
 		Setup:    "A download over one link. Its address is taken away ten times, and another one given three seconds later." + links,
