@@ -70,7 +70,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi begins to lose everything, for 4 s." + common, Drawing: phoneDrawing,
 		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
-		Takes:     90 * time.Second, Quick: 7 * time.Second,
+		Takes:     90 * time.Second, Quick: 6 * time.Second,
 		Run: voiceLost,
 	},
 	{
@@ -79,7 +79,7 @@ var Experiments = []experiment.Experiment{
 		Setup:    voiceLoad + " Half-way through, the Wi-Fi goes down, for 4 s." + common, Drawing: phoneDrawing,
 		Published: []experiment.Published{{Source: fig46, Value: voiceFinding}},
 		Metrics:   latencyMetrics(),
-		Takes:     90 * time.Second, Quick: 7 * time.Second,
+		Takes:     90 * time.Second, Quick: 6 * time.Second,
 		Run: voiceHandOver,
 	},
 	{

@@ -82,7 +82,7 @@ var Experiments = []experiment.Experiment{
 		Published: []experiment.Published{
 			{Source: section73, Value: "subflows are created anew after their loss"},
 		},
-		Takes: 10*time.Minute + 10*time.Second, Quick: 8 * time.Second,
+		Takes: 10*time.Minute + 10*time.Second, Quick: 7 * time.Second,
 		Run: healing,
 	},
 	{
@@ -95,7 +95,7 @@ var Experiments = []experiment.Experiment{
 			{Name: metricCarried, Unit: "%", Better: experiment.Higher},
 			{Name: metricWorst, Unit: "Mbit/s", Better: experiment.Higher},
 		},
-		Takes: 2 * time.Minute, Quick: 4 * time.Second,
+		Takes: 2 * time.Minute, Quick: 3 * time.Second,
 		Run: silent,
 	},
 	{

@@ -66,7 +66,7 @@ func outages(n int, whole time.Duration) []outage {
 func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n, whole := 20, 10*time.Minute
 	if e.Quick {
-		n, whole = 2, 5*time.Second
+		n, whole = 2, 4*time.Second
 	}
 	s, err := newStage(ctx, e, stageSpec{
 		links:  lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: linkRate}, Cell: lab.LinkSpec{Rate: linkRate}},
