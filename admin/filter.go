@@ -14,15 +14,19 @@ import (
 type Filter struct {
 	Listener string
 	Client   netip.Prefix
-	User     string
-	Token    Token // of either leg
-	Limit    int   // how many at most; 0: all
+	Server   netip.Prefix // of the address that it leads to
+	User     string       // or subscriber
+	Policy   string       // of the subscriber
+	Token    Token        // of either leg
+	Limit    int          // how many at most; 0: all
 }
 
 var filterParameters = []parameter{
 	{"listener", "string", "only connections of this listener"},
 	{"client", "string", "only connections of clients in this prefix, or of this address"},
-	{"user", "string", "only connections of this user"},
+	{"server", "string", "only connections to servers in this prefix, or to this address"},
+	{"user", "string", "only connections of this user or subscriber"},
+	{"policy", "string", "only connections of subscribers with this policy"},
 	{"token", "string", "only the connection with this MPTCP token on one of its legs"},
 	{"limit", "integer", "at most so many; all if not given"},
 }
@@ -37,7 +41,9 @@ func (f *Filter) query() url.Values {
 	}
 	set("listener", f.Listener, f.Listener != "")
 	set("client", f.Client.String(), f.Client.IsValid())
+	set("server", f.Server.String(), f.Server.IsValid())
 	set("user", f.User, f.User != "")
+	set("policy", f.Policy, f.Policy != "")
 	set("token", f.Token.String(), f.Token != 0)
 	set("limit", strconv.Itoa(f.Limit), f.Limit != 0)
 	return v
@@ -45,11 +51,13 @@ func (f *Filter) query() url.Values {
 
 // parseFilter is the reverse of query.
 func parseFilter(v url.Values) (Filter, error) {
-	f := Filter{Listener: v.Get("listener"), User: v.Get("user")}
-	if s := v.Get("client"); s != "" {
-		var err error
-		if f.Client, err = policy.ParsePrefix(s); err != nil {
-			return f, badRequest("client: \""+s+"\"", err.Error())
+	f := Filter{Listener: v.Get("listener"), User: v.Get("user"), Policy: v.Get("policy")}
+	for name, prefix := range map[string]*netip.Prefix{"client": &f.Client, "server": &f.Server} {
+		if s := v.Get(name); s != "" {
+			var err error
+			if *prefix, err = policy.ParsePrefix(s); err != nil {
+				return f, badRequest(name+": \""+s+"\"", err.Error())
+			}
 		}
 	}
 	if s := v.Get("token"); s != "" {
@@ -71,6 +79,21 @@ func parseFilter(v url.Values) (Filter, error) {
 func (f *Filter) matches(c *Connection) bool {
 	return (f.Listener == "" || f.Listener == c.Listener) &&
 		(f.User == "" || f.User == c.User) &&
+		(f.Policy == "" || f.Policy == c.Policy) &&
 		(!f.Client.IsValid() || f.Client.Contains(c.Client.Address.Addr().Unmap())) &&
+		(!f.Server.IsValid() || c.Server != nil && f.Server.Contains(c.Server.Address.Addr().Unmap())) &&
 		(f.Token == 0 || f.Token == c.Client.Token || c.Server != nil && f.Token == c.Server.Token)
+}
+
+// parseBool reads a parameter that is true or false; false if it is not there.
+func parseBool(v url.Values, name string) (bool, error) {
+	text := v.Get(name)
+	if text == "" {
+		return false, nil
+	}
+	yes, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, badRequest(name+": \""+text+"\"", "want true or false")
+	}
+	return yes, nil
 }

@@ -14,7 +14,7 @@ import (
 func FuzzFilter(f *testing.F) {
 	for _, query := range []string{
 		"", "listener=phones&user=ada", "client=192.0.2.0/24&limit=10", "client=2001:db8::1&token=0xbeef", "client=10.0.0.0/33",
-		"token=xyz", "limit=-1", "client=fe80::1%25eth0", "user=%00", "client=::ffff:192.0.2.1",
+		"token=xyz", "limit=-1", "client=fe80::1%25eth0", "user=%00", "server=203.0.113.0/24&policy=gold", "client=::ffff:192.0.2.1",
 	} {
 		f.Add(query)
 	}

@@ -24,10 +24,10 @@ type Gateway interface {
 	Explain(ctx context.Context, q Question) (Explanation, error)
 	// Kick ends a connection and reports whether there was one.
 	Kick(id uint64) bool
-	// Choose has an operator choose options of a connection, or take back what he
-	// chose, and returns those in force then. The error may be ErrNoConnection,
-	// ErrNotRelayed or options.ErrRange.
-	Choose(ctx context.Context, id uint64, set options.Set, clear []options.Option) (ConnectionOptions, error)
+	// Choose has an operator choose options of connections, or take back what he
+	// chose, and returns what became of each, in no particular order; many at once
+	// cost little more than one. The error may be options.ErrRange.
+	Choose(ctx context.Context, ids []uint64, set options.Set, clear []options.Option) ([]Chosen, error)
 	// Reload reads the configuration again. On an error the one from before
 	// stays in force.
 	Reload() (Reloaded, error)

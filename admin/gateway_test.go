@@ -5,6 +5,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"path/filepath"
@@ -75,17 +76,36 @@ func (g *gateway) Explain(_ context.Context, q Question) (Explanation, error) {
 	return Explanation{Source: q.Source, Destination: q.Destination, Listeners: []Verdict{{Listener: q.Listener, Outcome: Served}}}, g.err
 }
 
-// Choose does what it is told, as if nobody else had chosen anything.
-func (g *gateway) Choose(_ context.Context, id uint64, set options.Set, clear []options.Option) (ConnectionOptions, error) {
-	if id > 7 {
-		return ConnectionOptions{}, ErrNoConnection
-	}
+// Choose does what it is told, as if nobody else had chosen anything. Those with
+// even IDs cannot do what they are asked, every eighth has just ended, and those
+// after it have nothing to take back.
+func (g *gateway) Choose(_ context.Context, ids []uint64, set options.Set, clear []options.Option) ([]Chosen, error) {
 	if g.err != nil {
-		return ConnectionOptions{}, g.err
+		return nil, g.err
 	}
 	g.cleared = clear
-	return *OptionsOf(&options.Grants{List: []options.Grant{{Option: options.Scheduler, Granted: 1 << 16, From: options.FromOperator, Why: options.AsAsked}, {Option: options.UserTimeout, ByClient: true, Asked: 60, Why: options.Unsupported, Detail: set.String()}}}), nil
+	var all []Chosen
+	for _, id := range ids {
+		one := Chosen{ID: id}
+		scheduler := options.Grant{Option: options.Scheduler, Granted: 1 << 16, From: options.FromOperator, Why: options.AsAsked}
+		switch {
+		case id%8 == 0:
+			one.Err = ErrNoConnection
+		case id == notRelayed:
+			one.Err = ErrNotRelayed
+		case id%8 == 1:
+			one.Unchanged = true
+		case id%2 == 0:
+			scheduler.Why, scheduler.Detail = options.Unsupported, fmt.Sprintf("reason %d", id)
+		}
+		one.Options = *OptionsOf(&options.Grants{List: []options.Grant{scheduler, {Option: options.UserTimeout, ByClient: true, Asked: 60, Why: options.Unsupported, Detail: set.String()}}})
+		all = append(all, one)
+	}
+	return all, nil
 }
+
+// notRelayed is the ID of a connection that is not relayed.
+const notRelayed = 5
 
 func (g *gateway) Reload() (Reloaded, error) { return g.reloaded, g.err }
 func (g *gateway) Upgrade() (Upgraded, error) {

@@ -23,7 +23,7 @@ func some(n int) []Connection {
 			ID: uint64(i + 1), Phase: "relaying", Listener: fmt.Sprintf("l%d", i%3), User: fmt.Sprintf("u%d", i%5),
 			Client: Leg{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 5000), MPTCP: true, Token: Token(i + 1)},
 			Server: &Leg{Address: netip.MustParseAddrPort("203.0.113.80:443"), Reason: "not_asked"},
-			Hop:    "direct", Started: time.Unix(int64(i), 0).UTC(), Age: 1.5, Idle: &idle, Up: uint64(i), Down: 1 << 50,
+			Policy: []string{"gold", "default", ""}[i%3], Hop: "direct", Started: time.Unix(int64(i), 0).UTC(), Age: 1.5, Idle: &idle, Up: uint64(i), Down: 1 << 50,
 		}
 	}
 	return all
@@ -57,6 +57,9 @@ func TestConnections(t *testing.T) {
 		{"address", Filter{Client: netip.MustParsePrefix("10.0.0.9/32")}, func(c *Connection) bool { return c.ID == 10 }},
 		{"token", Filter{Token: 77}, func(c *Connection) bool { return c.ID == 77 }},
 		{"two of them", Filter{Listener: "l1", User: "u4"}, func(c *Connection) bool { return c.Listener == "l1" && c.User == "u4" }},
+		{"server", Filter{Server: netip.MustParsePrefix("203.0.113.0/24"), Token: 3}, func(c *Connection) bool { return c.ID == 3 }},
+		{"another server", Filter{Server: netip.MustParsePrefix("203.0.113.81/32")}, func(*Connection) bool { return false }},
+		{"policy", Filter{Policy: "gold"}, func(c *Connection) bool { return c.Policy == "gold" }},
 		{"none", Filter{Listener: "other"}, func(*Connection) bool { return false }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

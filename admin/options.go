@@ -83,11 +83,19 @@ type OptionChange struct {
 	Clear []string `json:"clear,omitempty"`
 }
 
-// Errors of Gateway.Choose.
+// Errors of Chosen.
 var (
 	ErrNoConnection = errors.New("there is no such connection")
 	ErrNotRelayed   = errors.New("the connection is not relayed yet, or no longer")
 )
+
+// Chosen is what an operator's choice has come to on a connection.
+type Chosen struct {
+	ID        uint64
+	Options   ConnectionOptions // in force then
+	Unchanged bool              // there was nothing to take back
+	Err       error             // ErrNoConnection or ErrNotRelayed
+}
 
 // parse reads a change.
 func (c *OptionChange) parse() (set options.Set, clear []options.Option, err error) {
@@ -125,28 +133,42 @@ func (s *Server) choose(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var change OptionChange
-	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&change); err != nil {
-		return badRequest("bad JSON: "+err.Error(), `want {"set": {"scheduler": "primary"}, "clear": ["delay-threshold"]}`)
+	change, err := readChange(w, r)
+	if err != nil {
+		return err
 	}
 	set, clear, err := change.parse()
 	if err != nil {
 		return err
 	}
-	now, err := s.o.Gateway.Choose(r.Context(), id, set, clear)
-	switch {
+	all, err := s.o.Gateway.Choose(r.Context(), []uint64{id}, set, clear)
+	if err != nil {
+		return unprocessable(err)
+	}
+	switch err := all[0].Err; {
 	case errors.Is(err, ErrNoConnection):
 		return noConnection(r)
 	case errors.Is(err, ErrNotRelayed):
 		return &Error{err.Error(), "", http.StatusConflict}
-	case errors.Is(err, options.ErrRange):
-		return &Error{err.Error(), "", http.StatusUnprocessableEntity}
-	case err != nil:
-		return err
 	}
-	return answer(w, now)
+	return answer(w, all[0].Options)
+}
+
+func readChange(w http.ResponseWriter, r *http.Request) (change OptionChange, err error) {
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&change); err != nil {
+		return change, badRequest("bad JSON: "+err.Error(), `want {"set": {"scheduler": "primary"}, "clear": ["delay-threshold"]}`)
+	}
+	return change, nil
+}
+
+// unprocessable is the answer to a change that cannot be; other errors stay.
+func unprocessable(err error) error {
+	if errors.Is(err, options.ErrRange) {
+		return &Error{err.Error(), "", http.StatusUnprocessableEntity}
+	}
+	return err
 }
 
 // connectionID is that of a path.

@@ -53,7 +53,7 @@ func TestChooseMistakes(t *testing.T) {
 		{"unknown option to clear", 1, OptionChange{Clear: []string{"speed"}}, nil, 422, `"speed": no such option`},
 		{"both", 1, OptionChange{Set: map[string]string{"scheduler": "primary"}, Clear: []string{"scheduler"}}, nil, 422, "to be set and to be taken back"},
 		{"nothing", 1, OptionChange{}, nil, 400, "no option is named"},
-		{"not relayed", 1, OptionChange{Clear: []string{"scheduler"}}, ErrNotRelayed, 409, "not relayed"},
+		{"not relayed", notRelayed, OptionChange{Clear: []string{"scheduler"}}, nil, 409, "not relayed"},
 		{"stalls", 1, OptionChange{Set: map[string]string{"subflow-rate-limit": "0"}}, options.CheckOwn(mustParse(t, "subflow-rate-limit=0")), 422, "say which"},
 		{"trouble", 1, OptionChange{Clear: []string{"scheduler"}}, errors.New("trouble"), 500, "trouble"},
 	} {

@@ -34,6 +34,7 @@ var routes = []route{
 	{"GET", "/v1/explain", (*Server).explain, "What would happen to a connection that nobody has made, and which rules say so", questionParameters, nil, Explanation{}, []int{422}},
 	{"DELETE", "/v1/connections/{id}", (*Server).kick, "Ends a connection with a reset on both legs", nil, nil, nil, []int{404}},
 	{"PATCH", "/v1/connections/{id}/options", (*Server).choose, "Changes options of a connection that is relayed, and tells what is in force then", nil, OptionChange{}, ConnectionOptions{}, []int{404, 409, 422}},
+	{"PATCH", "/v1/connections/options", (*Server).chooseAll, "Changes options of all connections that match and are relayed; which has to be said", changeParameters, OptionChange{}, Changed{}, []int{422}},
 	{"GET", "/v1/subscribers", (*Server).subscribers, "The subscribers that have a session", subscriberParameters, nil, Subscribers{}, nil},
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
 	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},

@@ -84,7 +84,7 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/connections/7", "", 405, "want DELETE"},
 		{"PATCH", "/v1/log-level", "", 405, "want GET or PUT"},
 		{"GET", "/v1/status?pretty=1", "", 400, "want none"},
-		{"GET", "/v1/connections?host=x", "", 400, "want one of listener, client, user, token, limit"},
+		{"GET", "/v1/connections?host=x", "", 400, "want one of listener, client, server, user, policy, token, limit"},
 		{"GET", "/v1/connections?client=10.0.0.0/33", "", 400, "client"},
 		{"GET", "/v1/connections?token=xyz", "", 400, "eight hexadecimal digits"},
 		{"GET", "/v1/connections?limit=-1", "", 400, "limit"},

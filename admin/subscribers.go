@@ -137,10 +137,8 @@ func (f *SubscriberFilter) query() url.Values {
 func parseSubscriberFilter(v url.Values) (SubscriberFilter, error) {
 	f := SubscriberFilter{Name: v.Get("name"), Policy: v.Get("policy")}
 	var err error
-	if s := v.Get("over"); s != "" {
-		if f.Over, err = strconv.ParseBool(s); err != nil {
-			return f, badRequest("over: \""+s+"\"", "want true or false")
-		}
+	if f.Over, err = parseBool(v, "over"); err != nil {
+		return f, err
 	}
 	if s := v.Get("limit"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 31)

@@ -136,6 +136,9 @@ type Counters struct {
 	Down uint64 `json:"bytes_down"`
 }
 
+// relayed is the phase of connections whose options can be changed.
+const relayed = "relaying"
+
 // Connection is one that has not ended.
 type Connection struct {
 	// ID names it as long as the process lives.
@@ -147,6 +150,8 @@ type Connection struct {
 	Listener string `json:"listener"`
 	// User that the client has shown itself to be.
 	User string `json:"user,omitempty"`
+	// Policy of the subscriber; not there if the connection is nobody's.
+	Policy string `json:"policy,omitempty"`
 	// Client is the leg towards it.
 	Client Leg `json:"client"`
 	// Host is the name that the client asked for, if it asked for one.

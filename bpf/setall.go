@@ -9,13 +9,13 @@ import (
 
 // SetAll is Set for many connections, by token, with one walk through the
 // sockets for all of them: of thousands, Set for each takes minutes. A nil
-// policy is Clear. It returns the errors of those that failed; the others are as
-// they were asked to be.
+// policy is Clear. It returns the errors of those that failed, by token; the
+// others are as they were asked to be.
 func (s *Steering) SetAll(policies map[uint32]*Policy) (failed map[uint32]error) {
 	failed = map[uint32]error{}
 	fail := func(token uint32, err error) {
 		if err != nil {
-			failed[token] = fmt.Errorf("steer connection %08x: %w", token, err)
+			failed[token] = fmt.Errorf("steer: %w", err)
 		}
 	}
 	s.mu.Lock()

@@ -281,7 +281,7 @@ func (s *Steering) State(token uint32) ([MaxPaths]PathState, error) {
 		err = ErrNoSubflow
 	}
 	if err != nil {
-		return paths, fmt.Errorf("state of connection %08x: %w", token, err)
+		return paths, fmt.Errorf("state of the connection: %w", err)
 	}
 	for i, p := range raw.Paths {
 		paths[i] = PathState{

@@ -78,6 +78,19 @@ func asking(t testing.TB) *Listener {
 	return l
 }
 
+// chooseOne has the operator choose options of one connection.
+func chooseOne(t testing.TB, p *proxied, id uint64, set options.Set, clear ...options.Option) (*options.Grants, error) {
+	t.Helper()
+	all, err := p.Choose(t.Context(), []uint64{id}, set, clear)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 || all[0].ID != id {
+		t.Fatalf("asked for %d: %+v", id, all)
+	}
+	return all[0].Options, all[0].Err
+}
+
 // askFor makes a SOCKS5 request that asks for options.
 func askFor(t testing.TB, proxy, target netip.AddrPort, mode mptcp.Mode, text string) *mptcp.Conn {
 	t.Helper()
@@ -180,7 +193,7 @@ func TestCongestionControlBySocketOption(t *testing.T) {
 	if got := control(); got != "reno" {
 		t.Errorf("congestion control %s; %s", got, l.Options)
 	}
-	g, err := p.Choose(t.Context(), l.ID, set(t, "congestion-control=dctcp"), nil)
+	g, err := chooseOne(t, p, l.ID, set(t, "congestion-control=dctcp"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +210,7 @@ func TestOperatorChooses(t *testing.T) {
 	l := p.single("the tunnel", phaseIs("relaying"))
 	choose := func(text, want string, clear ...options.Option) {
 		t.Helper()
-		g, err := p.Choose(t.Context(), l.ID, set(t, text), clear)
+		g, err := chooseOne(t, p, l.ID, set(t, text), clear...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,10 +223,10 @@ func TestOperatorChooses(t *testing.T) {
 	choose("", "scheduler=primary;subflow-rate-limit=2:100Mbit", options.Scheduler)
 	choose("scheduler=default", "", options.SubflowRateLimit)
 	say(t, c, "words")
-	if _, err := p.Choose(t.Context(), l.ID, set(t, "subflow-rate-limit=1kbit"), nil); !errors.Is(err, options.ErrRange) {
+	if _, err := chooseOne(t, p, l.ID, set(t, "subflow-rate-limit=1kbit")); !errors.Is(err, options.ErrRange) {
 		t.Errorf("a rate that stalls: %v", err)
 	}
-	if _, err := p.Choose(t.Context(), l.ID+1, options.Set{}, nil); !errors.Is(err, ErrNoConnection) {
+	if _, err := chooseOne(t, p, l.ID+1, options.Set{}); !errors.Is(err, ErrNoConnection) {
 		t.Errorf("no connection: %v", err)
 	}
 
@@ -296,7 +309,7 @@ func TestInactivityTimeout(t *testing.T) {
 
 	c = askFor(t, p.addr, echoServer(t), mptcp.ModePrefer, "scheduler=default")
 	l := p.single("the tunnel", phaseIs("relaying"))
-	if _, err := p.Choose(t.Context(), l.ID, set(t, "inactivity-timeout=1s"), nil); err != nil {
+	if _, err := chooseOne(t, p, l.ID, set(t, "inactivity-timeout=1s")); err != nil {
 		t.Fatal(err)
 	}
 	expectEnd(t, c)

@@ -3,61 +3,11 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
-
-// Errors of Server.Choose.
-var (
-	ErrNoConnection = errors.New("there is no such connection")
-	ErrNotServed    = errors.New("the connection is not relayed yet, or no longer")
-)
-
-// Choose lets the operator choose options of a connection that is relayed. Set
-// replaces what he chose before, option by option, and clear takes options
-// back, so that what listener, subscriber and client have chosen counts again.
-// It returns what is in force then.
-func (s *Server) Choose(ctx context.Context, id uint64, set options.Set, clear []options.Option) (*options.Grants, error) {
-	if err := options.CheckOwn(set); err != nil {
-		return nil, err
-	}
-	number, i := id/uint64(len(s.workers)), int(id%uint64(len(s.workers)))
-	err := ErrNoConnection
-	done := make(chan *options.Grants, 1)
-	for range s.walk(i, func(x *session) {
-		if uint64(x.number) == number {
-			err = x.change(func(l *options.Layers) {
-				l.Operator = set.Over(l.Operator)
-				for _, o := range clear {
-					l.Operator = l.Operator.Without(o)
-				}
-			}, func() {
-				x.logChoices(slog.LevelInfo, "operator has changed options of a connection")
-				done <- x.choices.grants.Clone()
-			})
-		}
-	}) {
-		if !errors.Is(err, ErrNoConnection) {
-			break
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case g := <-done:
-		return g, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-s.ctx.Done():
-		return nil, ErrShutdown
-	}
-}
 
 // Ask brings a request that came on a connection with a client after it was
 // accepted, in a TCP option. answer is called, on an event loop, with what the

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy/relay"
+	"github.com/tandem-gateway/tandem/subscribers"
 )
 
 // ErrKicked ends a connection that the operator does not want.
@@ -31,10 +32,11 @@ type Live struct {
 	Client      netip.AddrPort
 	ClientMPTCP mptcp.Status // now
 	User        string
-	Host        string         // the name that was asked for, if one was
-	Server      netip.AddrPort // the address connected to, or asked of the hop; invalid if not known yet
-	Hop         string         // empty if not known yet
-	ServerMPTCP mptcp.Status   // now
+	Account     *subscribers.Account // of the subscriber; nil if it is nobody's
+	Host        string               // the name that was asked for, if one was
+	Server      netip.AddrPort       // the address connected to, or asked of the hop; invalid if not known yet
+	Hop         string               // empty if not known yet
+	ServerMPTCP mptcp.Status         // now
 	Start       time.Time
 	Age         time.Duration
 	Connected   time.Duration // from Start until the client was served; 0 = not yet
@@ -167,7 +169,7 @@ func (s *session) live(id uint64) Live {
 	name := s.name()
 	l := Live{
 		ID: id, Phase: phaseNames[s.phase], Listener: s.listener.Name,
-		Client: s.client, User: name.user, Host: name.host, Server: s.server, Hop: s.hop,
+		Client: s.client, User: name.user, Account: s.account, Host: name.host, Server: s.server, Hop: s.hop,
 		Start: w.began.Add(s.start), Age: w.age() - s.start, Connected: s.connected,
 	}
 	if c := s.choices; c != nil {

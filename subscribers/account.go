@@ -183,6 +183,14 @@ func (a *Account) State() State {
 	}
 }
 
+// PolicyName is the name of the policy; empty for the default one if that has
+// none.
+func (a *Account) PolicyName() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.named
+}
+
 // unsaved is what was used since it was saved last.
 func (a *Account) unsaved() Usage {
 	a.mu.Lock()

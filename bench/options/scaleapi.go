@@ -15,7 +15,6 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/experiment"
-	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/relay/measure"
@@ -25,24 +24,22 @@ var atScaleByAPI = experiment.Experiment{
 	ID:       "options-scale-api",
 	Title:    "One option changed on each of 9,500 connections of a running tandem",
 	Question: "How long does it take, and how much CPU of the gateway, to change an option of every live connection through the administrative API?",
-	Setup: "9,500 idle MPTCP connections through tandem run on a host of its own, which forwards them to a server over TCP; an operator changes an option of each with a call of its own, as there is none for several: one call after the other for 100 of the connections, 64 calls at a time for all. " +
+	Setup: "9,500 idle MPTCP connections through tandem run on a host of its own, which forwards them to a server over TCP. An operator changes an option of all of them with one call, then with a call for each: one call after the other for 100 of the connections, 64 calls at a time for all. " +
 		"A call returns when the option is in force.",
-	Metrics: []experiment.Metric{
-		{Name: "connections"},
-		{Name: "time", Unit: "s", Better: experiment.Lower},
-		{Name: "CPU", Unit: "s", Better: experiment.Lower},
-		{Name: "each", Unit: "µs", Better: experiment.Lower},
-	},
-	Takes: time.Minute, Quick: 2 * time.Second,
+	Metrics: scaleMetrics,
+	Takes:   time.Minute, Quick: 2 * time.Second,
 	Run: measureScaleByAPI,
 }
 
 // callsAtOnce is how many calls an operator has under way.
 const callsAtOnce = 64
 
-// apiChangeTime is how long a change of all connections may take with many
-// calls at a time.
-const apiChangeTime = 10 * time.Second
+// How long a change of all connections may take, with one call and with one for
+// each of them.
+const (
+	oneCallTime   = 2 * time.Second
+	manyCallsTime = 10 * time.Second
+)
 
 func measureScaleByAPI(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 	n := manyConnections
@@ -98,7 +95,8 @@ func measureScaleByAPI(ctx context.Context, e *experiment.Env, r *experiment.Res
 	if len(ids) != n {
 		return fmt.Errorf("tandem has %d connections, not %d", len(ids), n)
 	}
-	return changeByAPI(ctx, e, r, client, measure.Group{PGID: gateway.Pid()}, ids)
+	o := apiOperator{client, measure.Group{PGID: gateway.Pid()}, ids}
+	return o.measure(ctx, e, r)
 }
 
 // manyPorts makes a host with ports for all connections.
@@ -123,60 +121,94 @@ func prefixes(of netip.AddrPort) []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(of.Addr(), 24)}
 }
 
-func changeByAPI(ctx context.Context, e *experiment.Env, r *experiment.Result, client *admin.Client, gateway measure.Group, ids []uint64) error {
+// apiOperator changes options of the connections of a gateway.
+type apiOperator struct {
+	client  *admin.Client
+	gateway measure.Group
+	ids     []uint64
+}
+
+func (o *apiOperator) measure(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 	limited := func(rate string) admin.OptionChange {
 		return admin.OptionChange{Set: map[string]string{"subflow-rate-limit": rate}}
 	}
-	var bars []figure.Bar
-	changes := []struct {
+	told := admin.OptionChange{Set: map[string]string{"user-timeout": "60s"}}
+	takenBack := admin.OptionChange{Clear: []string{"subflow-rate-limit", "user-timeout"}}
+	steps := []struct {
 		what   string
 		change admin.OptionChange
-		atOnce int
+		atOnce int // calls; 0: one for all
 		some   int // of the connections; 0: all
 	}{
+		{"one call: first option", limited("4Mbit"), 0, 0},
+		{"one call: another rate", limited("8Mbit"), 0, 0},
+		{"one call: user timeout", told, 0, 0},
+		{"one call: taken back", takenBack, 0, 0},
 		{"one by one", limited("4Mbit"), 1, single},
-		{"first option", limited("4Mbit"), callsAtOnce, 0},
-		{"another rate", limited("8Mbit"), callsAtOnce, 0},
-		{"user timeout", admin.OptionChange{Set: map[string]string{"user-timeout": "60s"}}, callsAtOnce, 0},
-		{"taken back", admin.OptionChange{Clear: []string{"subflow-rate-limit", "user-timeout"}}, callsAtOnce, 0},
+		{"64 calls: first option", limited("4Mbit"), callsAtOnce, 0},
+		{"64 calls: another rate", limited("8Mbit"), callsAtOnce, 0},
+		{"64 calls: user timeout", told, callsAtOnce, 0},
+		{"64 calls: taken back", takenBack, callsAtOnce, 0},
 	}
-	for i, x := range changes {
-		some := ids
+	var all []changed
+	for i, x := range steps {
+		some := o.ids
 		if x.some > 0 {
-			some = ids[:min(x.some, len(ids))]
+			some = o.ids[:min(x.some, len(o.ids))]
 		}
-		before, err := gateway.CPU()
+		took := changed{What: x.what, Connections: len(some)}
+		before, err := o.gateway.CPU()
 		if err != nil {
 			return err
 		}
 		start := time.Now()
-		calls, ctx := errgroup.WithContext(ctx)
-		calls.SetLimit(x.atOnce)
-		for _, id := range some {
-			calls.Go(func() error { return choose(ctx, client, id, x.change) })
+		if x.atOnce == 0 {
+			err = o.chooseAll(ctx, x.change)
+		} else {
+			err = o.chooseEach(ctx, some, x.atOnce, x.change)
 		}
-		if err := calls.Wait(); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", x.what, err)
 		}
-		elapsed := time.Since(start)
-		after, err := gateway.CPU()
+		took.Elapsed = time.Since(start)
+		after, err := o.gateway.CPU()
 		if err != nil {
 			return err
 		}
-		each := float64(elapsed.Nanoseconds()) / 1e3 / float64(len(some))
-		r.Add(x.what, 0, experiment.Measured{
-			"connections": float64(len(some)), "time": elapsed.Seconds(), "CPU": (after - before).Seconds(), "each": each,
-		})
-		e.Step(i+1, len(changes), "%s: %.2f s, %.2f s of CPU", x.what, elapsed.Seconds(), (after - before).Seconds())
+		took.CPU = after - before
+		all = append(all, took)
+		e.Step(i+1, len(steps), "%s: %.2f s, %.2f s of CPU", x.what, took.Elapsed.Seconds(), took.CPU.Seconds())
 		if x.some == 0 {
-			r.Judge(elapsed <= apiChangeTime, fmt.Sprintf("%s: %d connections within %v", x.what, len(some), apiChangeTime),
-				"%.2f s, %.2f s of CPU", elapsed.Seconds(), (after - before).Seconds())
+			limit := manyCallsTime
+			if x.atOnce == 0 {
+				limit = oneCallTime
+			}
+			r.Judge(took.Elapsed <= limit, fmt.Sprintf("%s: %d connections within %v", x.what, len(some), limit),
+				"%.2f s, %.2f s of CPU", took.Elapsed.Seconds(), took.CPU.Seconds())
 		}
-		bars = append(bars, figure.Bar{Name: x.what, Value: each})
 	}
-	r.Summary()
-	r.Plot("", figure.Bars(figure.Axes{Title: fmt.Sprintf("An option changed on %d connections through the API", len(ids)), Y: "µs for each connection"}, bars...))
+	showChanges(r, fmt.Sprintf("An option changed on %d connections through the API", len(o.ids)), all)
 	return nil
+}
+
+// chooseAll changes options of all connections with one call, and looks whether
+// they are in force on each.
+func (o *apiOperator) chooseAll(ctx context.Context, change admin.OptionChange) error {
+	done, err := o.client.ChooseAll(ctx, admin.Filter{}, true, false, change)
+	if err == nil && (done.Changed != len(o.ids) || done.Matched != len(o.ids)) {
+		err = fmt.Errorf("of %d connections: %+v", len(o.ids), done)
+	}
+	return err
+}
+
+// chooseEach makes a call for each connection, so many at a time.
+func (o *apiOperator) chooseEach(ctx context.Context, ids []uint64, atOnce int, change admin.OptionChange) error {
+	calls, ctx := errgroup.WithContext(ctx)
+	calls.SetLimit(atOnce)
+	for _, id := range ids {
+		calls.Go(func() error { return choose(ctx, o.client, id, change) })
+	}
+	return calls.Wait()
 }
 
 // choose changes an option of a connection, and looks whether it is in force.

@@ -106,20 +106,25 @@ type operated struct{ *gateway }
 func (g operated) Kick(id uint64) bool { return g.server.Kick(id) }
 
 // Choose implements admin.Gateway.
-func (g operated) Choose(ctx context.Context, id uint64, set options.Set, clear []options.Option) (admin.ConnectionOptions, error) {
-	granted, err := g.server.Choose(ctx, id, set, clear)
-	switch {
-	case errors.Is(err, proxy.ErrNoConnection):
-		err = admin.ErrNoConnection
-	case errors.Is(err, proxy.ErrNotServed):
-		err = admin.ErrNotRelayed
-	case err == nil:
-		if now := admin.OptionsOf(granted); now != nil {
-			return *now, nil
-		}
-		return admin.ConnectionOptions{Options: []admin.ConnectionOption{}}, nil
+func (g operated) Choose(ctx context.Context, ids []uint64, set options.Set, clear []options.Option) ([]admin.Chosen, error) {
+	chosen, err := g.server.Choose(ctx, ids, set, clear)
+	if err != nil {
+		return nil, err
 	}
-	return admin.ConnectionOptions{}, err
+	all := make([]admin.Chosen, len(chosen))
+	for i, c := range chosen {
+		all[i] = admin.Chosen{ID: c.ID, Options: admin.ConnectionOptions{Options: []admin.ConnectionOption{}}, Unchanged: c.Unchanged}
+		if now := admin.OptionsOf(c.Options); now != nil {
+			all[i].Options = *now
+		}
+		switch {
+		case errors.Is(c.Err, proxy.ErrNoConnection):
+			all[i].Err = admin.ErrNoConnection
+		case errors.Is(c.Err, proxy.ErrNotServed):
+			all[i].Err = admin.ErrNotRelayed
+		}
+	}
+	return all, nil
 }
 
 // Reload implements admin.Gateway.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"strings"
 	"text/tabwriter"
 
@@ -18,7 +19,7 @@ import (
 
 func connectionsCommand() *cobra.Command {
 	var filter admin.Filter
-	var client, token, order string
+	var order string
 	var asJSON *bool
 	var subflows bool
 	c := operator(&cobra.Command{
@@ -37,17 +38,6 @@ also the subflows of both legs: path, round-trip time and bytes of each.`,
 		less, ok := orders[order]
 		if !ok {
 			return fmt.Errorf("--sort %s: want %s", order, strings.Join(orderNames, ", "))
-		}
-		if client != "" {
-			var err error
-			if filter.Client, err = policy.ParsePrefix(client); err != nil {
-				return fmt.Errorf("--client %s: %w", client, err)
-			}
-		}
-		if token != "" {
-			if err := filter.Token.UnmarshalText([]byte(token)); err != nil {
-				return fmt.Errorf("--token: %w", err)
-			}
 		}
 		if filter.Limit < 0 {
 			return fmt.Errorf("--limit %d: want a number of connections", filter.Limit)
@@ -75,16 +65,55 @@ also the subflows of both legs: path, round-trip time and bytes of each.`,
 		})
 	})
 	f := c.Flags()
-	f.StringVar(&filter.Listener, "listener", "", "only those of the listener with this `name`")
-	f.StringVar(&client, "client", "", "only those of clients in this `prefix`, or of this address")
-	f.StringVar(&filter.User, "user", "", "only those of this `user`")
-	f.StringVar(&token, "token", "", "only the one with this MPTCP `token` (hexadecimal) on a leg")
+	filterFlags(c, &filter)
+	f.Var(tokenFlag{&filter.Token}, "token", "only the one with this MPTCP `token` (hexadecimal) on a leg")
 	f.IntVar(&filter.Limit, "limit", 0, "at most this `number`, the largest with --sort; 0 is all")
 	f.StringVar(&order, "sort", orderNames[0], "`order`: "+strings.Join(orderNames, ", ")+"; the largest last")
 	f.BoolVar(&subflows, "subflows", false, "also list the subflows of both legs")
 	asJSON = f.Bool("json", false, "print one JSON object per line and connection, as the interface has it")
 	return c
 }
+
+// filterFlags are those that say which connections are meant.
+func filterFlags(c *cobra.Command, filter *admin.Filter) {
+	f := c.Flags()
+	f.StringVar(&filter.Listener, "listener", "", "only those of the listener with this `name`")
+	f.Var(prefixFlag{&filter.Client}, "client", "only those of clients in this `prefix`, or of this address")
+	f.Var(prefixFlag{&filter.Server}, "server", "only those to servers in this `prefix`, or to this address")
+	f.StringVar(&filter.User, "user", "", "only those of this `user` or subscriber")
+	f.StringVar(&filter.Policy, "policy", "", "only those of subscribers with this `policy`")
+}
+
+// prefixFlag is a prefix or an address.
+type prefixFlag struct{ *netip.Prefix }
+
+func (p prefixFlag) Type() string { return "prefix" }
+
+func (p prefixFlag) String() string {
+	if p.Prefix == nil || !p.IsValid() {
+		return ""
+	}
+	return p.Prefix.String()
+}
+
+func (p prefixFlag) Set(text string) (err error) {
+	*p.Prefix, err = policy.ParsePrefix(text)
+	return err
+}
+
+// tokenFlag is the token of a leg.
+type tokenFlag struct{ *admin.Token }
+
+func (t tokenFlag) Type() string { return "token" }
+
+func (t tokenFlag) String() string {
+	if t.Token == nil || *t.Token == 0 {
+		return ""
+	}
+	return t.Token.String()
+}
+
+func (t tokenFlag) Set(text string) error { return t.UnmarshalText([]byte(text)) }
 
 var orderNames = []string{"none", "id", "age", "idle", "up", "down", "bytes", "client", "listener"}
 

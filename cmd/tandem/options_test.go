@@ -203,7 +203,9 @@ func TestOperatorChoosesLive(t *testing.T) {
 	if got := share(); got > 0.2 {
 		t.Errorf("primary: the second path carried %.1f %%", 100*got)
 	}
-	set("scheduler=default", "subflow-rate-limit=2:2Mbit")
+	if out := l.must("set", "--server", c.addr.Addr().String(), "scheduler=default", "subflow-rate-limit=2:2Mbit"); out != "changed 1 of 1 matching connection\n" {
+		t.Errorf("tandem set prints\n%s", out)
+	}
 	if got := share(); got < 0.01 || got > 0.25 {
 		t.Errorf("2 Mbit/s: the second path carried %.1f %%", 100*got)
 	}

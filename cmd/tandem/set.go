@@ -20,69 +20,100 @@ import (
 )
 
 func setCommand() *cobra.Command {
-	var id uint64
+	var one singleChange
+	var many bulkChange
 	var clear []string
 	var asJSON *bool
 	c := operator(&cobra.Command{
-		Use:   "set TOKEN [OPTION=VALUE...]",
-		Short: "Show or change options of a connection of the running tandem",
+		Use:   "set [TOKEN] [OPTION=VALUE...]",
+		Short: "Show or change options of connections of the running tandem",
 		Long: `Changes options of a live connection, which is named by the MPTCP token of one
 of its legs, as "tandem connections" shows it, or with --id by its ID. What is
 set counts for more than what listener, subscriber and client have chosen, until
 it is taken back with --clear or the connection ends. Without anything to change
-it shows what is in force. The exit code is 1 if something could not be put into
-force.
+it shows what is in force.
+
+With --all, or with --listener, --client, --server, --user or --policy, which
+have to be met all, it changes the options of all such connections that are
+relayed now; --dry-run only says how many those are.
+
+The exit code is 1 if something could not be put into force.
 
 ` + optionHelp(),
 		Example: `  tandem set b2b95ce6 scheduler=primary subflow-rate-limit=2:4Mbit
   tandem set b2b95ce6 --clear scheduler
-  tandem set --id 7 inactivity-timeout=10m`,
+  tandem set --id 7 inactivity-timeout=10m
+  tandem set --user ada --dry-run scheduler=primary
+  tandem set --all --clear all`,
 		ValidArgsFunction: completeOptions,
 	}, func(cmd *cobra.Command, client *admin.Client, args []string) error {
-		byID := cmd.Flags().Changed("id")
-		filter := admin.Filter{Limit: 1}
-		if !byID {
-			if len(args) == 0 {
-				return errors.New("want the token of a connection, or --id")
+		one.byID = cmd.Flags().Changed("id")
+		if many.meant() {
+			if one.byID {
+				return errors.New("want --id or a choice of many, not both")
 			}
-			if err := filter.Token.UnmarshalText([]byte(args[0])); err != nil {
-				return err
-			}
-			args = args[1:]
-		} else {
-			filter.Limit = 0 // there is no other way to find it
+			return many.run(cmd, client, args, clear, *asJSON)
 		}
-		change, err := changeOf(args, clear)
-		if err != nil {
-			return err
+		if many.dryRun {
+			return errors.New("--dry-run is for many connections: want --all, --listener, --client, --server, --user or --policy")
 		}
-		found, err := findConnection(cmd.Context(), client, filter, func(c *admin.Connection) bool { return !byID || c.ID == id })
-		if err != nil {
-			return err
-		}
-		if slices.Equal(clear, []string{allOptions}) {
-			change.Clear = chosenByOperator(found.Options)
-		}
-		now := admin.ConnectionOptions{Options: []admin.ConnectionOption{}}
-		if found.Options != nil {
-			now = *found.Options
-		}
-		if len(change.Set)+len(change.Clear) > 0 {
-			if now, err = client.Choose(cmd.Context(), found.ID, change); err != nil {
-				return err
-			}
-		}
-		if *asJSON {
-			err = printJSON(cmd.OutOrStdout(), now)
-		} else {
-			err = printOptions(cmd.OutOrStdout(), &now)
-		}
-		return errors.Join(err, notInForce(&now, &change))
+		return one.run(cmd, client, args, clear, *asJSON)
 	})
-	c.Flags().Uint64Var(&id, "id", 0, "`ID` of the connection, instead of a token")
-	c.Flags().StringSliceVar(&clear, "clear", nil, "take back what was set of these `options`, or of all")
+	f := c.Flags()
+	f.Uint64Var(&one.id, "id", 0, "`ID` of the connection, instead of a token")
+	f.StringSliceVar(&clear, "clear", nil, "take back what was set of these `options`, or of all")
+	filterFlags(c, &many.filter)
+	f.BoolVar(&many.all, "all", false, "all connections")
+	f.BoolVar(&many.dryRun, "dry-run", false, "change nothing, only say how many connections would be changed")
 	asJSON = jsonFlag(c)
 	return c
+}
+
+// singleChange is one of a connection.
+type singleChange struct {
+	byID bool
+	id   uint64
+}
+
+func (s *singleChange) run(cmd *cobra.Command, client *admin.Client, args, clear []string, asJSON bool) error {
+	filter := admin.Filter{Limit: 1}
+	if !s.byID {
+		if len(args) == 0 {
+			return errors.New("want the token of a connection, or --id; or --all, --listener, --client, --server, --user or --policy")
+		}
+		if err := filter.Token.UnmarshalText([]byte(args[0])); err != nil {
+			return err
+		}
+		args = args[1:]
+	} else {
+		filter.Limit = 0 // there is no other way to find it
+	}
+	change, err := changeOf(args, clear)
+	if err != nil {
+		return err
+	}
+	found, err := findConnection(cmd.Context(), client, filter, func(c *admin.Connection) bool { return !s.byID || c.ID == s.id })
+	if err != nil {
+		return err
+	}
+	if slices.Equal(clear, []string{allOptions}) {
+		change.Clear = chosenByOperator(found.Options)
+	}
+	now := admin.ConnectionOptions{Options: []admin.ConnectionOption{}}
+	if found.Options != nil {
+		now = *found.Options
+	}
+	if len(change.Set)+len(change.Clear) > 0 {
+		if now, err = client.Choose(cmd.Context(), found.ID, change); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		err = printJSON(cmd.OutOrStdout(), now)
+	} else {
+		err = printOptions(cmd.OutOrStdout(), &now)
+	}
+	return errors.Join(err, notInForce(&now, &change))
 }
 
 const allOptions = "all"

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"iter"
 	"os"
 	"time"
@@ -111,6 +112,9 @@ func connection(l *proxy.Live) admin.Connection {
 		Started: l.Start, Age: l.Age.Seconds(), Up: l.Up, Down: l.Down,
 	}
 	c.Client.Address = l.Client
+	if l.Account != nil {
+		c.Policy = cmp.Or(l.Account.PolicyName(), defaultPolicy)
+	}
 	if l.Server.IsValid() {
 		server := leg(l.ServerMPTCP)
 		server.Address = l.Server

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/options"
@@ -221,7 +222,7 @@ func (t *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) 
 func (t *tuner) applied(token uint32, s options.Set, err error) (failed []options.Reason) {
 	if s.Empty() {
 		if err != nil {
-			t.log.Debug("options of a connection were not taken back", "err", err)
+			t.log.Debug("options of a connection were not taken back", "token", admin.Token(token).String(), "err", err)
 		}
 		return nil
 	}
