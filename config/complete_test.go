@@ -131,7 +131,7 @@ var withoutDefault = []string{
 	"subscribers.policies[].options.caps.subflow-rate-limit", "subscribers.policies[].options.caps.delay-threshold",
 	"subscribers.policies[].options.caps.inactivity-timeout", "subscribers.policies[].options.caps.initial-window",
 	"subscribers.policies[].options.caps.user-timeout", "subscribers.policies[].options.caps.delayed-ack",
-	"subscribers.policies[].options.forbid",
+	"subscribers.policies[].options.forbid", "subscribers.policies[].options.congestion-controls",
 	"upstreams[].ask.options.scheduler", "upstreams[].ask.options.subflow-rate-limit", "upstreams[].ask.options.delay-threshold",
 	"upstreams[].ask.options.inactivity-timeout", "upstreams[].ask.options.congestion-control", "upstreams[].ask.options.initial-window",
 	"upstreams[].ask.options.user-timeout", "upstreams[].ask.options.delayed-ack",

@@ -191,7 +191,7 @@ func namedOptions(names []OptionName) (list []options.Option) {
 // Bounds are what clients of the subscriber may ask for, as the rest of the program
 // knows it.
 func (o *SubscriberOptions) Bounds() options.Caps {
-	return options.Caps{Max: setOf(o.Caps), Forbid: namedOptions(o.Forbid)}
+	return options.Caps{Max: setOf(o.Caps), Forbid: namedOptions(o.Forbid), CongestionControls: o.CongestionControls}
 }
 
 // Accepts reports whether clients may ask in a way.

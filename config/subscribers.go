@@ -118,6 +118,10 @@ type SubscriberOptions struct {
 
 	// Options that clients have no say in, besides those of the listener.
 	Forbid []OptionName `yaml:"forbid"`
+
+	// Congestion controls that clients may choose from, where the listener lets
+	// them too; all if not given.
+	CongestionControls []string `yaml:"congestion-controls"`
 }
 
 // Quota is how much a subscriber may move at its full rate.

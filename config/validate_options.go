@@ -27,9 +27,13 @@ func (v *validator) options(path string, o *ListenerOptions) {
 			}
 		}
 	}
-	for i, name := range o.CongestionControls {
+	v.congestionControls(join(path, "congestion-controls"), o.CongestionControls)
+}
+
+func (v *validator) congestionControls(path string, names []string) {
+	for i, name := range names {
 		if !slices.Contains(options.CongestionControls(), name) {
-			v.bad(fmt.Sprintf("%s.congestion-controls[%d]", path, i), quote(name), choose(name, options.CongestionControls()))
+			v.bad(fmt.Sprintf("%s[%d]", path, i), quote(name), choose(name, options.CongestionControls()))
 		}
 	}
 }

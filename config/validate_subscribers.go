@@ -103,6 +103,7 @@ func (v *validator) policy(path string, p *SubscriberPolicy, names map[string]st
 		v.ownChoice(join(path, "options.defaults"), s)
 	}
 	v.optionValues(join(path, "options.caps"), p.Options.Caps)
+	v.congestionControls(join(path, "options.congestion-controls"), p.Options.CongestionControls)
 	if p.Destinations != nil && p.Destinations.Only && len(p.Destinations.Allow) == 0 {
 		v.bad(join(path, "destinations.only"), "denies everything", "want rules in "+join(path, "destinations.allow"))
 	}

@@ -25,7 +25,7 @@ var readByConfig = []string{
 	"OptionValues.CongestionControl", "OptionValues.InitialWindow", "OptionValues.UserTimeout", "OptionValues.DelayedACK",
 	"ListenerOptions.Defaults", "ListenerOptions.Accept", "ListenerOptions.From", "ListenerOptions.Caps", "ListenerOptions.Forbid",
 	"ListenerOptions.CongestionControls", "ListenerOptions.Trusted",
-	"SubscriberOptions.Caps", "SubscriberOptions.Forbid", // SubscriberOptions.Bounds
+	"SubscriberOptions.Caps", "SubscriberOptions.Forbid", "SubscriberOptions.CongestionControls", // SubscriberOptions.Bounds
 	// those of ListenerOptions.Caps
 	"OptionCaps.SubflowRateLimit", "OptionCaps.DelayThreshold", "OptionCaps.InactivityTimeout", "OptionCaps.InitialWindow",
 	"OptionCaps.UserTimeout", "OptionCaps.DelayedACK",

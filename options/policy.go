@@ -53,7 +53,7 @@ var SafeMax = func() Set {
 type Layers struct {
 	Subscriber Set
 	// Own are the subscriber's caps, which narrow those of the listener; nil:
-	// none. Only Forbid and Max count.
+	// none. Trusted does not count.
 	Own      *Caps
 	Client   []Request // at most one of each source, the first one first
 	Operator Set
@@ -162,9 +162,10 @@ func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source, own *Cap
 		return v, Untrusted, "the source of a SYN may be forged"
 	case o == InitialWindow && !within(p.Caps.Trusted, client):
 		return v, Untrusted, "the client's address is not trusted with it"
-	case o == CongestionControl && v != o.Default() && len(p.Caps.CongestionControls) > 0 &&
-		!slices.Contains(p.Caps.CongestionControls, v.CongestionControl()):
+	case o == CongestionControl && !p.Caps.allow(v):
 		return v, Forbidden, "allowed are " + strings.Join(p.Caps.CongestionControls, ", ")
+	case o == CongestionControl && own != nil && !own.allow(v):
+		return v, Forbidden, "the subscriber's policy allows " + strings.Join(own.CongestionControls, ", ")
 	case o == SubflowRateLimit && closesEveryPath(v) && from != FromTCPOption:
 		return v, OutOfRange, "0 closes one path: say which, as in 2:0"
 	}
@@ -178,6 +179,13 @@ func (p *Policy) cap(o Option, v Value, client netip.Addr, from Source, own *Cap
 		return granted, Capped, "at most " + o.Text(limit)
 	}
 	return v, AsAsked, ""
+}
+
+// allow reports whether a congestion control may be chosen. The kernel's own
+// always may.
+func (c *Caps) allow(control Value) bool {
+	return len(c.CongestionControls) == 0 || control == CongestionControl.Default() ||
+		slices.Contains(c.CongestionControls, control.CongestionControl())
 }
 
 // atMost is a value of an option within the greatest ones, and the one of these

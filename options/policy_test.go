@@ -31,14 +31,15 @@ func TestGrant(t *testing.T) {
 		forbid   []Option
 		max      string
 
-		ownMax    string // the subscriber's caps
-		ownForbid []Option
-		controls  []string
-		accept    []Source // all unless given
-		only      []netip.Prefix
-		address   string // 192.0.2.1 unless given
-		want      string
-		answer    string
+		ownMax      string // the subscriber's caps
+		ownForbid   []Option
+		ownControls []string
+		controls    []string
+		accept      []Source // all unless given
+		only        []netip.Prefix
+		address     string // 192.0.2.1 unless given
+		want        string
+		answer      string
 	}{
 		{name: "nobody"},
 		{name: "default", defaults: "scheduler=auto", want: "scheduler=auto (default, by listener)"},
@@ -116,6 +117,22 @@ func TestGrant(t *testing.T) {
 			want: "congestion-control=default (asked bbr, forbidden, by kernel: allowed are cubic, reno)",
 		},
 		{
+			name: "congestion control of a subscriber", client: "congestion-control=bbr", ownControls: []string{"cubic", "reno"},
+			want: "congestion-control=default (asked bbr, forbidden, by kernel: the subscriber's policy allows cubic, reno)",
+		},
+		{
+			name: "both lists count", client: "congestion-control=cubic", controls: []string{"bbr"}, ownControls: []string{"cubic", "reno"},
+			want: "congestion-control=default (asked cubic, forbidden, by kernel: allowed are bbr)",
+		},
+		{
+			name: "in both lists", client: "congestion-control=cubic", controls: []string{"bbr", "cubic"}, ownControls: []string{"cubic", "reno"},
+			want: "congestion-control=cubic (as asked, by socks)", answer: "congestion-control=cubic",
+		},
+		{
+			name: "back to the kernel's own", defaults: "congestion-control=bbr", client: "congestion-control=default", ownControls: []string{"cubic"},
+			want: "congestion-control=default (as asked, by socks)", answer: "congestion-control=default",
+		},
+		{
 			name: "way not accepted", client: "scheduler=primary", accept: []Source{FromConvert},
 			want: "scheduler=default (asked primary, forbidden, by kernel: this listener takes no options by socks)",
 		},
@@ -137,8 +154,8 @@ func TestGrant(t *testing.T) {
 				Caps: Caps{Forbid: c.forbid, Max: must(t, c.max), CongestionControls: c.controls, Trusted: trusted},
 			}
 			l := Layers{Subscriber: must(t, c.own), Operator: must(t, c.operator)}
-			if c.ownMax != "" || len(c.ownForbid) > 0 {
-				l.Own = &Caps{Max: must(t, c.ownMax), Forbid: c.ownForbid}
+			if c.ownMax != "" || len(c.ownForbid)+len(c.ownControls) > 0 {
+				l.Own = &Caps{Max: must(t, c.ownMax), Forbid: c.ownForbid, CongestionControls: c.ownControls}
 			}
 			l.Ask(ParseRequest(c.client))
 			if c.from != 0 {

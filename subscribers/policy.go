@@ -23,8 +23,8 @@ type Policy struct {
 	Up, Down     uint64  // bytes per second of all connections together; 0: no limit
 	Quota        Quota
 	Options      options.Set // of the connections, where nobody asks for others
-	// Caps bound what its clients may ask for beside those of the listener; Forbid
-	// and Max only.
+	// Caps bound what its clients may ask for beside those of the listener, but
+	// for Trusted.
 	Caps options.Caps
 	// Destinations are where connections may go, beside what the listener
 	// says; nil: everywhere.

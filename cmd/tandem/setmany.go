@@ -66,7 +66,7 @@ func printChanged(w io.Writer, c *admin.Changed, dryRun bool) error {
 	if dryRun {
 		did = "would change"
 	}
-	lines := []string{fmt.Sprintf("%s %s of %s", did, countText(uint64(c.Changed)), plural.Of(c.Matched, "connection"))}
+	lines := []string{fmt.Sprintf("%s %s of %s", did, countText(uint64(c.Changed)), plural.Of(c.Matched, "matching connection"))}
 	for _, rest := range []struct {
 		n    int
 		what string

@@ -21,7 +21,7 @@ func TestSetMany(t *testing.T) {
   list: [{name: ada, password: secret, policy: gold}, {name: bob, password: secret}]
   policies: [{name: gold}]
 listeners:
-  - {name: phones, type: socks5, listen: ["127.0.0.1:0"], destinations: {allow: [127.0.0.0/8]}, subscribers: required}
+  - {name: phones, type: socks5, listen: ["127.0.0.1:0"], destinations: {allow: [127.0.0.0/8]}, subscribers: required, timeouts: {handshake: 10m}}
 `)
 	through, server := l.address("phones"), echoServer(t)
 	for _, user := range []string{"ada", "ada", "ada", "bob", "bob"} {

@@ -19,7 +19,7 @@ func TestOptionsOfSubscribers(t *testing.T) {
   list: [{name: ada, password: secret, policy: gold}, {name: bob, password: secret}]
   policies:
     - name: gold
-      options: {defaults: {inactivity-timeout: 10m}, caps: {inactivity-timeout: 20m}, forbid: [user-timeout]}
+      options: {defaults: {inactivity-timeout: 10m}, caps: {inactivity-timeout: 20m}, forbid: [user-timeout], congestion-controls: [reno]}
 listeners:
   - name: phones
     type: socks5
@@ -30,11 +30,14 @@ listeners:
 `)
 	server := echoServer(t)
 	for user, want := range map[string]string{
-		"ada":                       "inactivity-timeout=10m default by subscriber",
-		"ada;inactivity-timeout=1h": "inactivity-timeout=20m capped by socks: at most 20m",
-		"bob;inactivity-timeout=1h": "inactivity-timeout=1h as asked by socks",
-		"ada;user-timeout=1m":       "user-timeout=default forbidden by kernel: forbidden by the subscriber's policy",
-		"bob":                       "",
+		"ada":                          "inactivity-timeout=10m default by subscriber",
+		"ada;inactivity-timeout=1h":    "inactivity-timeout=20m capped by socks: at most 20m",
+		"bob;inactivity-timeout=1h":    "inactivity-timeout=1h as asked by socks",
+		"ada;user-timeout=1m":          "user-timeout=default forbidden by kernel: forbidden by the subscriber's policy",
+		"ada;congestion-control=cubic": "congestion-control=default forbidden by kernel: the subscriber's policy allows reno",
+		"ada;congestion-control=reno":  "congestion-control=reno as asked by socks",
+		"bob;congestion-control=cubic": "congestion-control=cubic as asked by socks",
+		"bob":                          "",
 	} {
 		c := l.tunnel(l.address("phones"), user, mptcp.ModeOff, server)
 		name, _, _ := strings.Cut(user, ";")
