@@ -211,7 +211,8 @@ type Reloaded struct {
 	Listeners int `json:"listeners"`
 	// Upstreams that it has.
 	Upstreams int `json:"upstreams"`
-	// Warnings are what is allowed but hardly wanted.
+	// Warnings are what is allowed but hardly wanted, and what changes only when
+	// the gateway is started again.
 	Warnings []string `json:"warnings,omitempty"`
 }
 

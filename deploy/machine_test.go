@@ -127,6 +127,13 @@ func (m *machine) run(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// install installs the package.
+func (m *machine) install(t *testing.T) {
+	t.Helper()
+	run(t, "cp", debianPackage(t), m.path("/tmp/tandem.deb"))
+	m.run(t, "dpkg", "--force-unsafe-io", "-i", "/tmp/tandem.deb")
+}
+
 // log is what tandem has logged.
 func (m *machine) log() string {
 	b, err := os.ReadFile(m.path("/tmp/log"))

@@ -76,9 +76,7 @@ const watchdog = 6
 func TestSystemd(t *testing.T) {
 	need(t, "dpkg-deb", "dpkg")
 	m := newMachine(t)
-	run(t, "cp", debianPackage(t), m.path("/tmp/tandem.deb"))
-	install := func() { m.run(t, "dpkg", "--force-unsafe-io", "-i", "/tmp/tandem.deb") }
-	install()
+	m.install(t)
 	write(t, m.path("/etc/systemd/system/tandem.service.d/test.conf"), fmt.Sprintf(override, watchdog))
 	config := m.path("/etc/tandem/tandem.yaml")
 	write(t, config, served)
@@ -120,7 +118,7 @@ func TestSystemd(t *testing.T) {
 	if second == first {
 		t.Errorf("the main process is still %d", first)
 	}
-	install() // is an upgrade too
+	m.install(t) // is an upgrade too
 	labtest.Await(t, patience, "the upgrade of the package", func() bool { return m.mainPID(t) != second })
 	if got := m.property(t, "NRestarts") + m.property(t, "ActiveState"); got != "0active" {
 		t.Errorf("restarts and state: %s", got)

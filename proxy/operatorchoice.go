@@ -27,8 +27,8 @@ type Chosen struct {
 // Choose lets the operator choose options of connections that are relayed. Set
 // replaces what he chose before, option by option, and clear takes options
 // back, so that what listener, subscriber and client have chosen counts again.
-// It returns when that is in force on all of them; if ctx ends before, the choice
-// stands nevertheless. The connections share the walks through the sockets that
+// It returns when that is in force on all of them; if ctx ends before, what was
+// chosen so far stands. The connections share the walks through the sockets that
 // this takes: for thousands of them, one call after the other takes minutes. The
 // answers are in no particular order, one for each ID.
 func (s *Server) Choose(ctx context.Context, ids []uint64, set options.Set, clear []options.Option) ([]Chosen, error) {

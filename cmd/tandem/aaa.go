@@ -112,12 +112,13 @@ func (a *aaa) join(s *setup) error {
 	return nil
 }
 
-// apply puts who subscribers are, and their policies, into force.
-func (a *aaa) apply(c *config.Subscribers, log *slog.Logger) {
+// apply puts who subscribers are, and their policies, into force, and says what
+// waits.
+func (a *aaa) apply(c *config.Subscribers, log *slog.Logger) (late string) {
 	d, err := directory(c)
 	if err != nil {
 		log.Error("subscribers are those from before", "err", err) // a file has gone since join
-		return
+		return ""
 	}
 	a.registry.Replace(d)
 	before, now := a.config, *c
@@ -125,8 +126,9 @@ func (a *aaa) apply(c *config.Subscribers, log *slog.Logger) {
 		s.List, s.Policies, s.DefaultPolicy = nil, nil, ""
 	}
 	if !reflect.DeepEqual(before, now) {
-		log.Warn("linger, quota-file, quota-flush and radius of subscribers change when tandem is started again")
+		return "linger, quota-file, quota-flush and radius of subscribers change when tandem is started again"
 	}
+	return ""
 }
 
 // stop ends all sessions, and says so to those who account for them. The proxy

@@ -72,11 +72,12 @@ func (o *operators) serve(g *gateway) {
 	})
 }
 
-// apply looks at a new configuration.
-func (o *operators) apply(c config.Admin, log *slog.Logger) {
+// apply looks at a new configuration, and says what of it waits.
+func (o *operators) apply(c config.Admin) (late string) {
 	if !reflect.DeepEqual(c, o.config) {
-		log.Warn("what is below admin changes when tandem is started again")
+		return "what is below admin changes when tandem is started again"
 	}
+	return ""
 }
 
 // close ends what is served; answers that are under way may end.
@@ -129,7 +130,7 @@ func (g operated) Choose(ctx context.Context, ids []uint64, set options.Set, cle
 
 // Reload implements admin.Gateway.
 func (g operated) Reload() (admin.Reloaded, error) {
-	c, err := g.reload()
+	c, late, err := g.reload()
 	if err != nil {
 		return admin.Reloaded{}, err
 	}
@@ -137,6 +138,7 @@ func (g operated) Reload() (admin.Reloaded, error) {
 	for _, w := range c.Warnings {
 		done.Warnings = append(done.Warnings, w.String())
 	}
+	done.Warnings = append(done.Warnings, late...)
 	return done, nil
 }
 

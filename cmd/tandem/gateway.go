@@ -203,49 +203,53 @@ func (g *gateway) serve(next *setup) error {
 	return nil
 }
 
-// reload reads the configuration again and returns it. On an error the one from
-// before stays in force.
-func (g *gateway) reload() (c *config.Config, err error) {
+// reload reads the configuration again and returns it, with what of it waits
+// until tandem is started again. On an error the one from before stays in force.
+func (g *gateway) reload() (c *config.Config, late []string, err error) {
 	if g.isEnding() {
-		return nil, admin.ErrDraining
+		return nil, nil, admin.ErrDraining
 	}
 	err = g.manager.reload(g, func() error {
-		c, err = g.reloadNow()
+		c, late, err = g.reloadNow()
 		return err
 	})
-	return c, err
+	return c, late, err
 }
 
-func (g *gateway) reloadNow() (*config.Config, error) {
+func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 	g.changing.Lock()
 	defer g.changing.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ending {
-		return nil, admin.ErrDraining
+		return nil, nil, admin.ErrDraining
 	}
-	c, err := load(g.file)
+	c, err = load(g.file)
 	before := g.current.config.Rights
 	if err == nil {
 		err = g.apply(c)
 	}
 	if err != nil {
 		g.log.Error("the configuration was not reloaded; the one from before stays in force", "err", err)
-		return nil, err
+		return nil, nil, err
 	}
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
 	}
+	rights := ""
 	if !reflect.DeepEqual(c.Rights, before) {
-		g.log.Warn("rights change when tandem is started again")
+		rights = "rights change when tandem is started again"
 	}
-	g.tuner.reloaded(c)
-	g.logs.apply(c.Log)
-	g.admin.apply(c.Admin, g.log)
-	g.observers.apply(c, g.log)
-	g.aaa.apply(&c.Subscribers, g.log)
+	for _, what := range []string{
+		rights, g.tuner.reloaded(c), g.logs.apply(c.Log), g.admin.apply(c.Admin), g.observers.apply(c), g.aaa.apply(&c.Subscribers, g.log),
+	} {
+		if what != "" {
+			late = append(late, what)
+			g.log.Warn(what)
+		}
+	}
 	g.log.Info("configuration reloaded", "listeners", len(c.Listeners), "upstreams", len(c.Upstreams))
-	return c, nil
+	return c, late, nil
 }
 
 func (g *gateway) drainTimeout() time.Duration {

@@ -30,9 +30,10 @@ func newLogs(w io.Writer, c config.Log) *logs {
 
 // apply takes over a new configuration. The format stays: whoever reads the
 // log would not understand it in the middle.
-func (l *logs) apply(c config.Log) {
+func (l *logs) apply(c config.Log) (late string) {
 	l.level.Set(c.Level.Level())
 	if c.Format != l.format {
-		l.logger.Warn("log.format changes when tandem is started again")
+		return "log.format changes when tandem is started again"
 	}
+	return ""
 }

@@ -73,11 +73,12 @@ func (o *observers) start(g *gateway, c *config.Config) error {
 	return nil
 }
 
-// apply looks at a new configuration.
-func (o *observers) apply(c *config.Config, log *slog.Logger) {
+// apply looks at a new configuration, and says what of it waits.
+func (o *observers) apply(c *config.Config) (late string) {
 	if !reflect.DeepEqual(c.Telemetry, o.telemetryConfig) || !reflect.DeepEqual(c.Records, o.recordsConfig) {
-		log.Warn("telemetry and records change when tandem is started again")
+		return "telemetry and records change when tandem is started again"
 	}
+	return ""
 }
 
 // stop tells and keeps what waits. No connection ends any more.

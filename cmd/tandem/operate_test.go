@@ -164,7 +164,9 @@ func TestReloadByOperator(t *testing.T) {
 	l.socket += "2"
 	l.write(phones)
 	l.socket = strings.TrimSuffix(l.socket, "2")
-	l.must("reload")
+	if out := l.must("reload"); !strings.Contains(out, "warning: what is below admin changes when tandem is started again") {
+		t.Errorf("%q", out)
+	}
 	if !strings.Contains(l.log.String(), "what is below admin changes when tandem is started again") {
 		t.Errorf("no word of the socket that does not move:\n%s", l.log)
 	}

@@ -16,27 +16,6 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
-// commands are the blocks of a page that are marked so, such as "sh device".
-func commands(t *testing.T, page, mark string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../docs", page))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []string
-	for _, part := range strings.Split(string(text), "\n```"+mark+"\n")[1:] {
-		block, _, ended := strings.Cut(part, "\n```\n")
-		if !ended {
-			t.Fatalf("%s: a block does not end", page)
-		}
-		blocks = append(blocks, block)
-	}
-	if len(blocks) == 0 {
-		t.Fatalf("%s has no block %q", page, mark)
-	}
-	return blocks
-}
-
 // follow runs the blocks of a page on a host. The last one runs Tandem, until
 // the end of the test. What it returns runs commands that the page tells of then.
 func follow(t *testing.T, h *lab.Host, page, mark string) (tandem func(args ...string) string) {
@@ -47,7 +26,7 @@ func follow(t *testing.T, h *lab.Host, page, mark string) (tandem func(args ...s
 	}
 	dir := t.TempDir()
 	start := "cd " + dir + "; tandem() { " + asTandem + "=1 " + program + ` "$@"; }; `
-	blocks := commands(t, page, mark)
+	blocks := labtest.Blocks(t, filepath.Join("../../docs", page), mark)
 	last := len(blocks) - 1
 	for _, block := range blocks[:last] {
 		shell(t, h, start+block)

@@ -20,7 +20,9 @@ func TestReloadTurnsOptionsOn(t *testing.T) {
 	} {
 		l := startLocal(t, listener(tt.before))
 		l.write(listener(tt.after))
-		l.must("reload")
+		if out := l.must("reload"); !strings.Contains(out, tt.want) {
+			t.Errorf("from %q to %q: the operator is told\n%s", tt.before, tt.after, out)
+		}
 		if said := strings.Contains(l.log.String(), "started again"); said != (tt.want != "") || !strings.Contains(l.log.String(), tt.want) {
 			t.Errorf("from %q to %q: want %q\n%s", tt.before, tt.after, tt.want, l.log)
 		}

@@ -136,7 +136,7 @@ func (g *gateway) untilTheEnd(signals <-chan os.Signal) time.Duration {
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP:
-				_, _ = g.reload() // has logged how it went
+				_, _, _ = g.reload() // has logged how it went
 			case syscall.SIGUSR2:
 				if _, err := g.upgrade(); err == nil {
 					return g.upgradeTimeout()

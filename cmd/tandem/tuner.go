@@ -69,15 +69,16 @@ func newTuner(programs *bpf.Programs, wanted bpf.Options, noEBPF error, log *slo
 }
 
 // reloaded says what a new configuration wants of the programs that they cannot
-// do, because they are loaded at the start.
-func (t *tuner) reloaded(c *config.Config) {
+// do, because they are loaded at the start; "" for nothing.
+func (t *tuner) reloaded(c *config.Config) string {
 	steering, requests := c.UsesOptions()
 	switch {
 	case steering && !t.wanted.Steering:
-		t.log.Warn("options of connections that eBPF programs put into force take effect when tandem is started again: the programs are loaded at the start only")
+		return "options of connections that eBPF programs put into force take effect when tandem is started again: the programs are loaded at the start only"
 	case requests && !t.wanted.Requests:
-		t.log.Warn("options asked for in TCP options are heard when tandem is started again: the eBPF programs that read them are loaded at the start only")
+		return "options asked for in TCP options are heard when tandem is started again: the eBPF programs that read them are loaded at the start only"
 	}
+	return ""
 }
 
 // start begins to work for a server.

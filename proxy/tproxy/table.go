@@ -71,9 +71,9 @@ func (t *table) create() error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("nftables table inet %s: %w by another process that is running: choose another name, or stop that one", t.t.Name, ErrInUse)
+		return fmt.Errorf("nftables table inet %s: %w by another process that is running: stop that one", t.t.Name, ErrInUse)
 	case errors.Is(err, unix.EEXIST):
-		return fmt.Errorf("nftables table inet %s: %w, and not made by Tandem: choose another name, or run: nft delete table inet %s", t.t.Name, ErrInUse, t.t.Name)
+		return fmt.Errorf("nftables table inet %s: %w, and not made by Tandem: rename it, or run: nft delete table inet %s", t.t.Name, ErrInUse, t.t.Name)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
 		return fmt.Errorf("nftables table with an owner: %w: it needs Linux 5.12 (%w)", ErrUnsupported, err)
 	default:
