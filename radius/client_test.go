@@ -36,7 +36,10 @@ anna	Cleartext-Password := "geheim"
 	Tandem-Quota = 10000000000,
 	Tandem-Quota-Period = Week,
 	Tandem-Reduced-Rate = 64,
-	Tandem-Options = "inactivity-timeout=60s"
+	Tandem-Options = "inactivity-timeout=60s",
+	Tandem-Max-Options = "inactivity-timeout=2h;subflow-rate-limit=4Mbit",
+	Tandem-Forbid-Options = "scheduler,delayed-ack",
+	Tandem-Congestion-Controls = "cubic,bbr"
 
 berta	Cleartext-Password := "auch geheim"
 
@@ -63,11 +66,16 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	most, err := options.ParseSet("inactivity-timeout=2h;subflow-rate-limit=4Mbit")
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := subscribers.Grant{
 		Changes: subscribers.Changes{
 			Policy: "gold", Connections: ref(100), NewPerSecond: ref(10.0), Up: ref(uint64(100_000)), Down: ref(uint64(2_000_000)),
 			Quota: ref(uint64(1e10)), Period: ref(subscribers.Week), Reduced: ref(uint64(8000)), Options: &set,
 			Lifetime: ref(time.Hour), Idle: ref(10 * time.Minute),
+			MaxOptions: &most, ForbidOptions: &[]options.Option{options.Scheduler, options.DelayedACK}, CongestionControls: &[]string{"cubic", "bbr"},
 		},
 		Class: [][]byte{[]byte("some class")}, Interim: 2 * time.Minute,
 	}
@@ -198,10 +206,37 @@ func TestMessageAuthenticator(t *testing.T) {
 	}
 }
 
+// Attributes about options that mean nothing are refused: they may have been
+// limits.
+func TestMalformedOptions(t *testing.T) {
+	for _, m := range []struct {
+		a    Attribute
+		text string
+	}{
+		{Options, "scheduler=fast"}, {Options, "subflow-rate-limit=0"}, {MaxOptions, "scheduler=primary"}, {MaxOptions, "inactivity-timeout"},
+		{ForbidOptions, "scheduler;delayed-ack"}, {ForbidOptions, "scheduler, delayed-ack"}, {CongestionControls, "cubic,vega "}, {CongestionControls, ","},
+	} {
+		p := radius.New(radius.CodeAccessAccept, []byte("secret"))
+		if err := Add(p, m.a, []byte(m.text)); err != nil {
+			t.Fatal(err)
+		}
+		if g, err := grantOf(p); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s %q: %+v, %v", m.a, m.text, g.Changes, err)
+		}
+	}
+}
+
 func FuzzGrant(f *testing.F) {
 	p := radius.New(radius.CodeAccessAccept, []byte("secret"))
-	for a := RateUp; a <= Options; a++ {
+	for a := RateUp; a <= ReducedRate; a++ {
 		if err := Add(p, a, []byte{0, 0, 0, 1}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	for a, text := range map[Attribute]string{
+		Options: "scheduler=primary", MaxOptions: "inactivity-timeout=2h", ForbidOptions: "scheduler,delayed-ack", CongestionControls: "cubic,bbr",
+	} {
+		if err := Add(p, a, []byte(text)); err != nil {
 			f.Fatal(err)
 		}
 	}

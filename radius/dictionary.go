@@ -19,15 +19,18 @@ type Attribute byte
 
 // The attributes. Rates are in kbit/s, sizes in bytes.
 const (
-	RateUp        Attribute = 1  // integer
-	RateDown      Attribute = 2  // integer
-	Connections   Attribute = 3  // integer
-	NewPerSecond  Attribute = 4  // integer
-	Quota         Attribute = 5  // integer64
-	QuotaPeriod   Attribute = 6  // integer: 0 month, 1 week, 2 day, 3 hour
-	ReducedRate   Attribute = 7  // integer
-	Options       Attribute = 8  // string: option=value;option=value
-	AccessNetwork Attribute = 16 // string: name up down, in accounting records
+	RateUp             Attribute = 1  // integer
+	RateDown           Attribute = 2  // integer
+	Connections        Attribute = 3  // integer
+	NewPerSecond       Attribute = 4  // integer
+	Quota              Attribute = 5  // integer64
+	QuotaPeriod        Attribute = 6  // integer: 0 month, 1 week, 2 day, 3 hour
+	ReducedRate        Attribute = 7  // integer
+	Options            Attribute = 8  // string: option=value;option=value
+	MaxOptions         Attribute = 9  // string: option=value;option=value
+	ForbidOptions      Attribute = 10 // string: option,option
+	CongestionControls Attribute = 11 // string: name,name
+	AccessNetwork      Attribute = 16 // string: name up down, in accounting records
 )
 
 // own calls f with each of Tandem's attributes in a packet. Others of the vendor,
@@ -79,7 +82,8 @@ func number(a Attribute, value []byte) (uint64, error) {
 var attributeNames = map[Attribute]string{
 	RateUp: "Tandem-Rate-Up", RateDown: "Tandem-Rate-Down", Connections: "Tandem-Connections",
 	NewPerSecond: "Tandem-New-Per-Second", Quota: "Tandem-Quota", QuotaPeriod: "Tandem-Quota-Period",
-	ReducedRate: "Tandem-Reduced-Rate", Options: "Tandem-Options", AccessNetwork: "Tandem-Access-Network",
+	ReducedRate: "Tandem-Reduced-Rate", Options: "Tandem-Options", MaxOptions: "Tandem-Max-Options",
+	ForbidOptions: "Tandem-Forbid-Options", CongestionControls: "Tandem-Congestion-Controls", AccessNetwork: "Tandem-Access-Network",
 }
 
 // String is the name of the attribute in the dictionary.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"layeh.com/radius"
@@ -76,15 +77,10 @@ func seconds(p *radius.Packet, t radius.Type, name string) (*time.Duration, erro
 
 // change notes what one of Tandem's attributes says.
 func change(c *subscribers.Changes, a Attribute, value []byte) error {
-	if a == Options {
-		set, err := options.ParseSet(string(value))
-		if err == nil {
-			err = options.CheckOwn(set)
-		}
-		if err != nil {
+	if a >= Options && a <= CongestionControls {
+		if err := changeOptions(c, a, string(value)); err != nil {
 			return fmt.Errorf("radius: %s: %w: %w", a, ErrMalformed, err)
 		}
-		c.Options = &set
 		return nil
 	}
 	if a < RateUp || a > ReducedRate {
@@ -117,6 +113,46 @@ func change(c *subscribers.Changes, a Attribute, value []byte) error {
 			return malformed(a.String(), "want 0 (month), 1 (week), 2 (day) or 3 (hour)")
 		}
 		c.Period = &period
+	}
+	return nil
+}
+
+// changeOptions notes what is said about options of connections.
+func changeOptions(c *subscribers.Changes, a Attribute, text string) error {
+	switch a {
+	case Options, MaxOptions:
+		set, err := options.ParseSet(text)
+		if err != nil {
+			return err
+		}
+		if a == Options {
+			c.Options = &set
+			return options.CheckOwn(set)
+		}
+		for o := range set.All() {
+			if !o.Capped() {
+				return fmt.Errorf("%s has no greatest value", o)
+			}
+		}
+		c.MaxOptions = &set
+	case ForbidOptions:
+		var list []options.Option
+		for name := range strings.SplitSeq(text, ",") {
+			o, err := options.Named(name)
+			if err != nil {
+				return fmt.Errorf("%q: %w", name, err)
+			}
+			list = append(list, o)
+		}
+		c.ForbidOptions = &list
+	case CongestionControls:
+		list := strings.Split(text, ",")
+		for _, name := range list {
+			if !slices.Contains(options.CongestionControls(), name) {
+				return fmt.Errorf("%q is none of %s", name, strings.Join(options.CongestionControls(), ", "))
+			}
+		}
+		c.CongestionControls = &list
 	}
 	return nil
 }

@@ -114,6 +114,11 @@ type Changes struct {
 	Options      *options.Set
 	Lifetime     *time.Duration
 	Idle         *time.Duration
+
+	// What clients may ask for: those of Policy.Caps.
+	MaxOptions         *options.Set
+	ForbidOptions      *[]options.Option
+	CongestionControls *[]string
 }
 
 // Apply returns p with the changes, except for that of Changes.Policy.
@@ -133,6 +138,11 @@ func (c *Changes) Apply(p Policy) Policy {
 	if c.Options != nil {
 		p.Options = c.Options.Over(p.Options)
 	}
+	if c.MaxOptions != nil {
+		p.Caps.Max = c.MaxOptions.Over(p.Caps.Max)
+	}
+	set(&p.Caps.Forbid, c.ForbidOptions)
+	set(&p.Caps.CongestionControls, c.CongestionControls)
 	return p
 }
 
@@ -152,6 +162,9 @@ func (c Changes) Over(before Changes) Changes {
 	keep(&c.Options, before.Options)
 	keep(&c.Lifetime, before.Lifetime)
 	keep(&c.Idle, before.Idle)
+	keep(&c.MaxOptions, before.MaxOptions)
+	keep(&c.ForbidOptions, before.ForbidOptions)
+	keep(&c.CongestionControls, before.CongestionControls)
 	c.Policy = before.Policy
 	return c
 }
