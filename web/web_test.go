@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/options"
 )
 
@@ -26,6 +27,19 @@ func TestPageKnowsAllOptions(t *testing.T) {
 		example, _, _ = strings.Cut(example, `"`)
 		if _, err := o.Parse(example); !ok || err != nil {
 			t.Errorf("%s: example %q: %v", o, example, err)
+		}
+	}
+}
+
+// TestPageKnowsAllReasons has words for each reason why a leg is plain TCP.
+func TestPageKnowsAllReasons(t *testing.T) {
+	script, err := files.ReadFile("page/connections.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := mptcp.None + 1; int(r) < mptcp.NumReasons; r++ {
+		if !strings.Contains(string(script), " "+r.String()+`: "`) {
+			t.Errorf("no words for %s", r)
 		}
 	}
 }

@@ -180,25 +180,37 @@ func setOnPage(t *testing.T, b *browser, l *local) {
 	form := row + `.nextElementSibling.querySelector("form.options")`
 	b.is("!!" + form)
 	// In one go, because the rows are made anew all the time.
-	press := func(option, value, button string) {
+	press := func(form, option, value, button string) {
 		b.do(chromedp.Evaluate(fmt.Sprintf(`(form => {
 			form.querySelector("select").value = %q;
 			form.querySelector("input").value = %q;
 			form.querySelector(%q).click();
 		})(%s)`, option, value, button, form), nil))
 	}
-	press("scheduler", "fastest", "[type=submit]")
-	b.is(form + ".querySelector('.bad').textContent.includes('no such scheduler')")
+	press(form, "scheduler", "fastest", "[type=submit]")
+	b.is(form + ".querySelector('[role=status]').textContent.includes('no such scheduler')")
 	b.mu.Lock()
 	b.problems = nil // Chromium tells of the 422
 	b.mu.Unlock()
 	shown := row + `.nextElementSibling.querySelector("[data-option=congestion-control]")`
-	press("congestion-control", "reno", "[type=submit]")
+	press(form, "congestion-control", "reno", "[type=submit]")
 	b.is(shown + "?.textContent === 'congestion-control=reno, by operator: as asked'")
 	b.screenshot("options", 1280, 1000, "light")
-	press("congestion-control", "", ".clear")
+
+	// All connections of bob, of which there is another one.
+	bob := `[...document.querySelectorAll("#users li")].find(li => li.firstChild.textContent === "bob")`
+	b.do(chromedp.Evaluate(bob+`.querySelector("button.link").click()`, nil))
+	all := bob + `.querySelector("form.options")`
+	press(all, "user-timeout", "1h", "[type=submit]")
+	b.is(all + `.textContent.includes("changed 0 of 2; 2: user-timeout is not in force")`)
+	press(all, "congestion-control", "cubic", "[type=submit]")
+	b.is(all + `.textContent.endsWith("changed 2 of 2")`)
+	b.is(shown + "?.textContent === 'congestion-control=cubic, by operator: as asked'")
+	b.screenshot("all", 360, 740, "light")
+	b.do(chromedp.EmulateViewport(1280, 1000))
+	press(form, "congestion-control", "", ".clear")
 	b.is("!" + shown)
-	press("inactivity-timeout", "1s", "[type=submit]")
+	press(form, "inactivity-timeout", "1s", "[type=submit]")
 	b.is("!" + row)
 	if _, err := idle.Read(make([]byte, 1)); err == nil {
 		t.Error("the client of a connection that was idle too long can read")
@@ -228,7 +240,7 @@ func TestPage(t *testing.T) {
 	b.is("document.querySelectorAll('#chart path').length >= 1")
 
 	b.do(chromedp.SendKeys("#filter", "bob"))
-	b.is(rows(1) + " && document.getElementById('count').textContent === '1 of 2'")
+	b.is(rows(1) + " && document.getElementById('count').textContent === '1 of 2 connections'")
 	b.do(chromedp.SendKeys("#filter", " nobody"))
 	b.is(rows(0))
 	b.do(chromedp.Evaluate("document.getElementById('filter').value = ''; document.getElementById('filter').dispatchEvent(new Event('input'))", nil))

@@ -4,6 +4,11 @@ import { element, rate } from "./text.js";
 
 const span = 120000; // milliseconds
 const colours = 6;
+// round is the next larger figure that begins with 1, 2 or 5.
+const round = (n) => {
+  const magnitude = 10 ** Math.floor(Math.log10(n));
+  return [1, 2, 5, 10].find((f) => f * magnitude >= n) * magnitude;
+};
 const svg = (name, attributes, ...children) => {
   const e = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
@@ -39,17 +44,18 @@ export class Chart {
   }
 
   draw(at) {
-    const width = this.#svg.clientWidth || 600, height = this.#svg.clientHeight || 200, foot = 18;
+    const width = this.#svg.clientWidth || 600, height = this.#svg.clientHeight || 200, foot = 22;
     let most = 1250; // 10 kbit/s
     for (const s of this.#series.values()) for (const p of s.points) most = Math.max(most, p[1]);
+    most = round(most * 8) / 8; // bits are what is shown
     const x = (t) => width - ((at - t) / span) * width;
-    const y = (v) => (height - foot) * (1 - v / (most * 1.1)) + 2;
+    const y = (v) => (height - foot) * (1 - v / (most * 1.05)) + 2;
     const parts = [];
     for (const part of [0, 0.5, 1]) {
       parts.push(svg("line", { class: "grid", x1: 0, x2: width, y1: y(most * part), y2: y(most * part) }));
       if (part > 0) parts.push(svg("text", { x: 4, y: y(most * part) + 14 }, rate(most * part)));
     }
-    parts.push(svg("text", { x: 4, y: height - 2 }, "2 minutes ago"), svg("text", { x: width - 4, y: height - 2, "text-anchor": "end" }, "now"));
+    parts.push(svg("text", { x: 4, y: height - 6 }, "2 minutes ago"), svg("text", { x: width - 4, y: height - 6, "text-anchor": "end" }, "now"));
     const legend = [];
     let i = 0;
     for (const [name, s] of this.#series) {

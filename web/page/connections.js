@@ -4,7 +4,15 @@ import { OptionForm, optionsOf } from "./options.js";
 import { age, bytes, count, element, rate } from "./text.js";
 
 const shown = 200; // rows at most
-const protocol = (leg) => (leg ? (leg.mptcp ? "yes" : leg.reason || "no") : "–");
+const protocol = (leg) => (leg ? (leg.mptcp ? "yes" : "no") : "–");
+// Why a leg is plain TCP: the reasons of the interface.
+const reasons = {
+  not_asked: "not asked for", kernel_without: "this kernel has none", disabled: "switched off here (net.mptcp.enabled)",
+  forbidden: "not allowed to this process", peer_tcp: "the other end speaks TCP, or something on the way took it away",
+  fast_open: "lost with the data in the SYN", fallback: "lost after it was negotiated", syn_dropped: "SYNs that ask for it are dropped on the way",
+  blackhole: "left alone by the kernel for a while, as SYNs that ask for it were dropped",
+};
+const connections = (n) => count(n) + (n === 1 ? " connection" : " connections");
 const server = (c) => c.host || (c.server ? c.server.address : "–");
 
 export class Table {
@@ -49,8 +57,8 @@ export class Table {
     const wanted = all.filter((c) => this.#wanted(c)).sort((a, b) => this.#key(b) - this.#key(a) || a.id - b.id);
     const rows = wanted.slice(0, shown);
     this.#count.textContent = wanted.length === all.length
-      ? count(all.length) + (this.#last.more ? " looked at; there are more" : "")
-      : count(wanted.length) + " of " + count(all.length);
+      ? connections(all.length) + (this.#last.more ? " looked at; there are more" : "")
+      : count(wanted.length) + " of " + connections(all.length);
     if (rows.length < wanted.length) this.#count.textContent += ", " + shown + " shown";
     const focused = document.activeElement?.dataset?.focus; // the row is made anew
     this.#body.replaceChildren(...rows.flatMap((c) => (this.#open.has(c.id) ? [this.#row(c), this.#details(c)] : [this.#row(c)])));
@@ -82,8 +90,9 @@ export class Table {
 
   #details(c) {
     const box = element("td", { colspan: 9, class: "full" });
-    box.append(element("p", {}, `Listener ${c.listener}, ${c.phase}` + (c.idle_seconds === undefined ? "" : `, idle for ${age(c.idle_seconds)}`) + (c.host && c.server ? `, server ${c.server.address}` : "")));
+    box.append(element("p", {}, `Listener ${c.listener}, ${c.phase}` + ((c.idle_seconds || 0) < 1 ? "" : `, idle for ${age(c.idle_seconds)}`) + (c.host && c.server ? `, server ${c.server.address}` : "")));
     for (const [name, leg] of [["Client", c.client], ["Server", c.server]]) {
+      if (leg?.reason) box.append(element("p", {}, `${name} side without MPTCP: ${reasons[leg.reason] || leg.reason}`));
       const known = leg?.token && this.#last.subflows.get(leg.token);
       if (!known) continue;
       const list = known.subflows.map((s) => element("li", {}, `${s.interface ? s.interface + ": " : ""}${s.local} → ${s.remote}, ${s.state}${s.backup ? ", backup" : ""}, round trip ${(s.rtt_seconds * 1000).toFixed(1)} ms, ${bytes(s.bytes_sent)} out, ${bytes(s.bytes_received)} in`));

@@ -3,12 +3,14 @@ import { ask, token } from "./api.js";
 import { Chart } from "./chart.js";
 import { Table } from "./connections.js";
 import { Rates, perPath, subflowCounters } from "./rates.js";
-import { age, bytes, count, element, rate } from "./text.js";
+import { Subscribers } from "./subscribers.js";
+import { age, count, element, rate } from "./text.js";
 
 const limit = 2000; // connections that are looked at
 const at = (id) => document.getElementById(id);
 const chart = new Chart(at("chart"), at("legend"));
 const table = new Table(at("connections"), at("count"), { kick, choose });
+const members = new Subscribers(at("users-section"), at("users"), chooseAll);
 const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates(), subscribers: new Rates() };
 let may = false; // a token was accepted
 let pathsKnown = true;
@@ -59,20 +61,7 @@ function showUsers(connections, subscribers, connectionRates, now) {
   }
   const grown = rates.subscribers.take(new Map(subscribers.map((s) => [s.session, s.bytes_up + s.bytes_down])), now);
   for (const u of users.values()) if (u.subscriber) u.rate = grown.get(u.subscriber.session) || 0;
-  at("users-section").hidden = users.size === 0;
-  const most = [...users].sort((a, b) => b[1].rate - a[1].rate || b[1].bytes - a[1].bytes).slice(0, 20);
-  list("users", most.map(([name, u]) => {
-    const details = [`${count(u.n)} ${u.n === 1 ? "connection" : "connections"}, ${bytes(u.bytes)}`];
-    const s = u.subscriber;
-    if (s) details.unshift(`policy ${s.policy}`);
-    for (const n of s?.access_networks || []) details.push(`${n.name}: ${bytes(n.bytes_up)} up, ${bytes(n.bytes_down)} down`);
-    const item = element("li", {}, element("span", {}, name), element("span", {}, rate(u.rate)), element("small", {}, details.join("; ")));
-    if (s?.quota) {
-      const used = Math.min(100, (100 * s.quota.used) / s.quota.bytes);
-      item.append(element("small", { class: s.quota.over ? "bad" : "" }, `${bytes(s.quota.used)} of ${bytes(s.quota.bytes)} per ${s.quota.period} (${used.toFixed(used < 10 ? 1 : 0)} %)` + (s.quota.over ? ": used up, at the reduced rate" : "")));
-    }
-    return item;
-  }), "");
+  members.show(users, may);
 }
 
 async function paths() {
@@ -87,14 +76,14 @@ async function paths() {
 }
 
 async function look() {
-  const [status, live, subflows, members] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths(), ask("GET", "/v1/subscribers?limit=" + limit)]);
+  const [status, live, subflows, known] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths(), ask("GET", "/v1/subscribers?limit=" + limit)]);
   const now = performance.now();
   const all = showStatus(status, now);
   const connections = live.connections || [];
   const byID = rates.connections.take(new Map(connections.map((c) => [c.id, c.bytes_up + c.bytes_down])), now);
   const series = perPath(rates.subflows.take(subflowCounters(subflows), now));
   chart.add(new Map([["relayed", all], ...[...series].sort((a, b) => a[0].localeCompare(b[0]))]), now);
-  showUsers(connections, members.subscribers || [], byID, now);
+  showUsers(connections, known.subscribers || [], byID, now);
   table.show({ connections, rates: byID, subflows: new Map(subflows.map((p) => [p.token, p])), may, more: live.more });
 }
 
@@ -131,9 +120,21 @@ async function choose(id, body) {
   try {
     await ask("PATCH", `/v1/connections/${id}/options`, { body });
     await look();
-    return "";
+    return { wrong: "" };
   } catch (err) {
-    return err.message;
+    return { wrong: err.message };
+  }
+}
+
+// chooseAll changes options of all connections of a user, and tells of how many.
+async function chooseAll(user, body) {
+  try {
+    const all = await ask("PATCH", "/v1/connections/options?user=" + encodeURIComponent(user), { body });
+    await look();
+    const reasons = Object.entries(all.refused).map(([why, n]) => `${count(n)}: ${why}`);
+    return { wrong: reasons.join("; "), done: `changed ${count(all.changed)} of ${count(all.matched)}` };
+  } catch (err) {
+    return { wrong: err.message };
   }
 }
 

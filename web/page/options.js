@@ -22,24 +22,30 @@ export function optionsOf(c) {
   return out;
 }
 
-// OptionForm sets an option of one connection or takes it back.
+// OptionForm sets an option or takes it back. choose(change) returns what went
+// wrong, and may tell what was done.
 export class OptionForm {
   element;
 
   constructor(id, choose) {
     const option = element("select", { "aria-label": "Option", "data-focus": "option" + id }, ...names.map((n) => element("option", { value: n }, n)));
     const value = element("input", { "aria-label": "Value", "data-focus": "value" + id, autocomplete: "off", spellcheck: "false", size: 14, required: "" });
-    const problem = element("span", { class: "bad", role: "alert" });
+    const answer = element("span", { role: "status" });
+    const change = async (change) => {
+      const { wrong, done } = await choose(change);
+      answer.className = wrong ? "bad" : "note";
+      answer.textContent = [done, wrong].filter(Boolean).join("; ");
+    };
     const suggest = () => { value.placeholder = examples[option.value]; };
     option.addEventListener("change", suggest);
     suggest();
     const clear = element("button", { type: "button", class: "clear", "data-focus": "clear" + id }, "Take back");
-    clear.addEventListener("click", async () => { problem.textContent = await choose({ clear: [option.value] }); });
+    clear.addEventListener("click", () => change({ clear: [option.value] }));
     this.element = element("form", { class: "options" }, element("label", {}, "Option ", option), " ", element("label", {}, "Value ", value), " ",
-      element("button", { type: "submit", "data-focus": "set" + id }, "Set"), " ", clear, " ", problem);
-    this.element.addEventListener("submit", async (event) => {
+      element("button", { type: "submit", "data-focus": "set" + id }, "Set"), " ", clear, " ", answer);
+    this.element.addEventListener("submit", (event) => {
       event.preventDefault();
-      problem.textContent = await choose({ set: { [option.value]: value.value.trim() } });
+      change({ set: { [option.value]: value.value.trim() } });
     });
   }
 }
