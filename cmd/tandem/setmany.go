@@ -66,19 +66,19 @@ func printChanged(w io.Writer, c *admin.Changed, dryRun bool) error {
 	if dryRun {
 		did = "would change"
 	}
-	lines := []string{fmt.Sprintf("%s %s of %s", did, countText(uint64(c.Changed)), plural.Of(c.Matched, "matching connection"))}
+	lines := []string{fmt.Sprintf("%s %s of %s", did, plural.Digits(int64(c.Changed)), plural.Of(c.Matched, "matching connection"))}
 	for _, rest := range []struct {
 		n    int
 		what string
 	}{{c.Unchanged, "had nothing to take back"}, {c.NotRelayed, "not relayed yet, or no longer"}} {
 		if rest.n > 0 {
-			lines = append(lines, fmt.Sprintf("  %s: %s", countText(uint64(rest.n)), rest.what))
+			lines = append(lines, fmt.Sprintf("  %s: %s", plural.Digits(int64(rest.n)), rest.what))
 		}
 	}
 	for _, why := range slices.SortedFunc(maps.Keys(c.Refused), func(a, b string) int {
 		return cmp.Or(cmp.Compare(c.Refused[b], c.Refused[a]), cmp.Compare(a, b))
 	}) {
-		lines = append(lines, fmt.Sprintf("  %s: %s", countText(uint64(c.Refused[why])), why))
+		lines = append(lines, fmt.Sprintf("  %s: %s", plural.Digits(int64(c.Refused[why])), why))
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
