@@ -166,7 +166,7 @@ func (a *Analyzer) control(c *conn, sub *subflow, at side, subtype wire.Subtype,
 		var p wire.Priority
 		if p, ok = wire.ParsePriority(data); ok {
 			sub.priorities++
-			sub.later = &p.Backup
+			sub.later = p.Backup
 		}
 	case wire.MPFail:
 		if _, ok = wire.ParseFail(data); ok {
@@ -223,7 +223,7 @@ func (a *Analyzer) payload(f *flow, at side, s *packet.Segment, signal wire.Sign
 	c, sub := f.conn, f.sub
 	m := c.mp
 	h, d := &sub.halves[at], &m.data[at]
-	var now *mapping
+	var now mapping // none
 	if signalled && signal.Mapped {
 		if signal.Infinite() {
 			c.fallBack(InfiniteMapping)
@@ -251,12 +251,12 @@ func (c *conn) fallBackBare(sub *subflow) {
 }
 
 // mapping places a mapping, notes its DATA_FIN, and keeps it if the segment does
-// not hold all that it maps.
-func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segment) *mapping {
+// not hold all that it maps. An empty mapping is none.
+func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segment) mapping {
 	at, ok := d.place(signal.DSN, signal.DSN64)
 	if !ok {
 		d.strange++
-		return nil
+		return mapping{}
 	}
 	d.mapped = true
 	length := uint64(signal.Length)
@@ -265,17 +265,17 @@ func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segm
 		d.fin, d.finAt = true, at+length
 	}
 	if length == 0 || !h.known {
-		return nil
+		return mapping{}
 	}
 	// The mapping's place in the subflow, near that of the segment.
 	place, ok := h.place(h.first + signal.Subflow - 1 + uint32(h.offset))
 	if !ok {
 		d.strange++
-		return nil
+		return mapping{}
 	}
-	m := &mapping{span{place, place + length}, at}
+	m := mapping{span{place, place + length}, at}
 	if start, ok := h.place(s.Seq); !ok || start > m.start || start+uint64(s.Len) < m.end {
-		h.remember(*m)
+		h.remember(m)
 	}
 	if len(h.waiting) > 0 {
 		waiting := h.waiting
@@ -288,7 +288,7 @@ func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segm
 }
 
 // bytes takes what a segment carries.
-func (a *Analyzer) bytes(c *conn, h *half, d *data, s *packet.Segment, now *mapping) {
+func (a *Analyzer) bytes(c *conn, h *half, d *data, s *packet.Segment, now mapping) {
 	h.sent += uint64(s.Len)
 	if !h.known {
 		return
@@ -296,9 +296,6 @@ func (a *Analyzer) bytes(c *conn, h *half, d *data, s *packet.Segment, now *mapp
 	start, ok := h.place(s.Seq)
 	if !ok {
 		return
-	}
-	if h.firstData == 0 {
-		h.firstData = a.now
 	}
 	end, before := start+uint64(s.Len), h.seen.end()
 	repeated := uint64(s.Len)

@@ -5,6 +5,8 @@ package trace_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -127,4 +129,47 @@ func BenchmarkAnalyze(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(c.all))*float64(b.N)/b.Elapsed().Seconds(), "packets/s")
+}
+
+// BenchmarkLive tells the memory of a connection that is followed: of MPTCP with
+// two subflows that carry data, and of TCP.
+func BenchmarkLive(b *testing.B) {
+	for name, multipath := range map[string]bool{"MPTCP": true, "TCP": false} {
+		b.Run(name, func(b *testing.B) {
+			a := trace.New(trace.Options{Idle: time.Hour, Live: 1 << 30}, func(*trace.Connection) {})
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			n := 0
+			for b.Loop() {
+				c := newConversation(1)
+				at := fmt.Sprintf("[2001:db8::%x:%x]:5", n>>16, n&0xffff)
+				first, second := c.line(at, server), c.line("[2001:db8:1:"+at[len("[2001:db8:"):], server)
+				n++
+				if multipath {
+					c.keys = [2]uint64{uint64(2 * n), uint64(2*n + 1)}
+					c.open(first)
+					c.openJoin(second)
+					for i := range uint64(4) {
+						second.send(serverSide, packet.ACK, 10, c.dss(serverSide, 0, uint32(10*i+1), 20*i, 10, false))
+						first.send(serverSide, packet.ACK, 10, c.dss(serverSide, 0, uint32(10*i+1), 20*i+10, 10, false))
+						first.send(clientSide, packet.ACK, 0, c.dss(clientSide, 20*i+20, 0, 0, -1, false))
+					}
+				} else {
+					first.send(clientSide, packet.SYN, 0)
+					first.send(serverSide, packet.SYN|packet.ACK, 0)
+					first.send(clientSide, packet.ACK, 10)
+				}
+				for i := range c.all {
+					a.Segment(&c.all[i])
+				}
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if a.Live() != n {
+				b.Fatalf("%d connections of %d", a.Live(), n)
+			}
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/connection")
+		})
+	}
 }

@@ -119,7 +119,8 @@ type Connection struct {
 type Data struct {
 	// Bytes are those of the stream that the capture shows, each counted once.
 	Bytes uint64 `json:"bytes"`
-	// Missing are bytes before the last one that it does not show.
+	// Missing are bytes before the last one, or the DATA_FIN, that it does not
+	// show.
 	Missing uint64 `json:"missing,omitempty"`
 	// Retransmitted are bytes that a subflow carried again; Reinjected those that
 	// were mapped again, on the same or on another subflow.

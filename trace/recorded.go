@@ -48,7 +48,7 @@ func (c *conn) judge() {
 }
 
 func (d *data) record() Data {
-	return Data{Bytes: d.bytes(), Missing: d.seen.missing(), Ended: d.fin, RTT: d.probe.rtt()}
+	return Data{Bytes: d.bytes(), Missing: d.missing(), Ended: d.fin, RTT: d.probe.rtt()}
 }
 
 // retransmitted are bytes that were seen again.
@@ -84,8 +84,11 @@ func (f *subflow) record(m *multi) Subflow {
 		Client: f.ends[client], Server: f.ends[server], OpenedBy: f.opener.String(), Opening: f.opening,
 		Duration: Millis(f.last.since(f.start)), SYNs: f.syns, Handshake: f.handshake,
 		ClientID: f.ids[client], ServerID: f.ids[server],
-		Backup: f.backup, BackupLater: f.later, Priorities: f.priorities,
+		Backup: f.backup, Priorities: f.priorities,
 		Up: f.halves[client].record(), Down: f.halves[server].record(), Close: f.close,
+	}
+	if f.priorities > 0 {
+		s.BackupLater = &f.later
 	}
 	if s.Close.How == NotClosed && (f.halves[client].finished || f.halves[server].finished) {
 		s.Close.How = HalfClosed

@@ -32,7 +32,6 @@ type half struct {
 	// whose data other segments had carried before; unmapped those without
 	// mapping.
 	sent, late, reinjected, unmapped uint64
-	firstData                        instant
 
 	mappings []mapping // the latest
 	waiting  []span    // bytes whose mapping may still come
@@ -60,14 +59,14 @@ func (h *half) remember(m mapping) {
 	h.mappings = append(h.mappings, m)
 }
 
-// mapped calls found for the parts of a span of the subflow that mappings lead
+// mapped calls carry for the parts of a span of the subflow that mappings lead
 // to the connection, and left for the others.
-func (h *half) mapped(s span, now *mapping, found func(data span), left func(s span)) {
+func (h *half) mapped(s span, now mapping, carry func(data span), left func(s span)) {
 	for s.start < s.end {
-		m := h.lookUp(s.start, now)
-		if m == nil {
+		m, found := h.lookUp(s.start, now)
+		if !found {
 			next := s.end
-			if now != nil && now.start > s.start {
+			if now.start > s.start {
 				next = min(next, now.start)
 			}
 			for i := range h.mappings {
@@ -80,22 +79,22 @@ func (h *half) mapped(s span, now *mapping, found func(data span), left func(s s
 			continue
 		}
 		end := min(s.end, m.end)
-		found(span{m.data + s.start - m.start, m.data + end - m.start})
+		carry(span{m.data + s.start - m.start, m.data + end - m.start})
 		s.start = end
 	}
 }
 
 // lookUp finds the mapping of a byte, the latest if there are several.
-func (h *half) lookUp(at uint64, now *mapping) *mapping {
-	if now != nil && now.start <= at && at < now.end {
-		return now
+func (h *half) lookUp(at uint64, now mapping) (m mapping, found bool) {
+	if now.start <= at && at < now.end {
+		return now, true
 	}
 	for i := len(h.mappings) - 1; i >= 0; i-- {
-		if m := &h.mappings[i]; m.start <= at && at < m.end {
-			return m
+		if m := h.mappings[i]; m.start <= at && at < m.end {
+			return m, true
 		}
 	}
-	return nil
+	return mapping{}, false
 }
 
 // wait keeps bytes whose mapping may still come.
@@ -142,3 +141,11 @@ func (d *data) place(dsn uint64, long bool) (uint64, bool) {
 
 // bytes are those of the stream that were seen.
 func (d *data) bytes() uint64 { return d.seen.seen + d.early + d.plain }
+
+// missing are those before its end, as far as that is known, that were not.
+func (d *data) missing() uint64 {
+	if d.fin && d.plain == 0 && d.finAt > d.seen.end() {
+		return d.finAt - d.seen.seen
+	}
+	return d.seen.missing()
+}

@@ -17,9 +17,8 @@ const maxSubflows = 4096
 type subflow struct {
 	opener     side // side of the connection that sent the SYN
 	ends       [2]netip.AddrPort
-	start      instant
+	start      instant // the first SYN
 	last       instant
-	syn        instant // the first, as start
 	syns       int
 	synacks    int
 	acked      bool // the ACK after the SYN-ACK was seen
@@ -31,7 +30,7 @@ type subflow struct {
 	ids        [2]uint8
 	nonces     [2]uint32
 	backup     bool
-	later      *bool
+	later      bool // by MP_PRIO
 	priorities int
 	halves     [2]half
 	finPlace   [2]uint64
@@ -42,7 +41,7 @@ type subflow struct {
 }
 
 func newSubflow(opener side, s *packet.Segment, now instant) *subflow {
-	f := &subflow{opener: opener, start: now, syn: now, last: now, syns: 1, early: s.Len, opening: NotAnswered, close: Close{How: NotClosed}}
+	f := &subflow{opener: opener, start: now, last: now, syns: 1, early: s.Len, opening: NotAnswered, close: Close{How: NotClosed}}
 	f.ends[opener], f.ends[opener.other()] = s.Src, s.Dst
 	h := &f.halves[opener]
 	h.first, h.known, h.sent = s.Seq+1, true, uint64(s.Len)
@@ -164,7 +163,7 @@ func (a *Analyzer) confirm(f *flow, s *packet.Segment) {
 	sub := f.sub
 	sub.acked = true
 	if sub.syns == 1 && sub.synacks == 1 {
-		sub.handshake = Millis(a.now.since(sub.syn))
+		sub.handshake = Millis(a.now.since(sub.start))
 	}
 	if f == f.conn.flows[0] {
 		a.capableACK(f, s)
