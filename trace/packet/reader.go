@@ -22,7 +22,7 @@ var ErrFormat = errors.New("not a capture of packets that can be read")
 const magicLen = 4 // what tells formats apart
 
 // bufferSize is how much is read at once.
-const bufferSize = 1 << 20
+const bufferSize = 64 << 10
 
 // source is a reader of package pcapgo.
 type source interface {
