@@ -14,7 +14,7 @@ import (
 const pastSubflows = 8
 
 // maxFree is how many of those that have ended are kept for others.
-const maxFree = 256
+const maxFree = 512
 
 // conn is what the engine knows of a connection.
 type conn struct {
