@@ -126,7 +126,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, want := range []string{
 		"example-rates: Rates", "published: thesis, fig 0: 10 Gbit/s", "met: b is faster", "note: c is out",
-		"does not speak MPTCP", "1.00 (1.00–1.00)  slow indeed\n", "1 experiments, 0 failed; 1 of 1 targets met", "[1/1, 1m0s left] example-rates: begins",
+		"does not speak MPTCP", "1.00 (1.00–1.00)  slow indeed\n", "1 experiment, 0 failed; 1 of 1 targets met", "[1/1, 1m0s left] example-rates: begins",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

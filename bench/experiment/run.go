@@ -12,6 +12,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/tandem-gateway/tandem/plural"
 )
 
 // Options say how to run experiments.
@@ -83,7 +85,7 @@ func Run(ctx context.Context, o Options, chosen []Experiment) (err error) {
 			break
 		}
 	}
-	fmt.Fprintf(o.Text, "%d experiments, %d failed; %d of %d targets met\n", len(chosen), len(failed), met, asked)
+	fmt.Fprintf(o.Text, "%s, %d failed; %d of %d targets met\n", plural.Of(len(chosen), "experiment"), len(failed), met, asked)
 	if len(failed) > 0 {
 		return fmt.Errorf("%w: %s", ErrFailed, strings.Join(failed, "; "))
 	}

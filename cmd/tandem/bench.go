@@ -18,6 +18,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
 	"github.com/tandem-gateway/tandem/bench/experiment/page"
+	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/suite"
 )
 
@@ -91,6 +92,9 @@ func runBench(ctx context.Context, o experiment.Options, ids []string) error {
 	chosen, err := experiment.Choose(suite.Experiments(), ids)
 	if err != nil {
 		return err
+	}
+	if os.Geteuid() != 0 {
+		return lab.ErrNeedsRoot // said once rather than by each of them
 	}
 	if err := prepareBench(&o); err != nil {
 		return err

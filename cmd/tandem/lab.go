@@ -17,6 +17,8 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/topology"
 )
 
+var errNoLab = errors.New("no network is up: tandem lab up builds one, and holds it")
+
 func labCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
@@ -207,10 +209,13 @@ func livingLab(id string) (string, error) {
 			ids = append(ids, r.ID)
 		}
 	}
-	if len(ids) != 1 {
-		return "", fmt.Errorf("%d networks are up; choose one with --lab", len(ids))
+	switch len(ids) {
+	case 0:
+		return "", errNoLab
+	case 1:
+		return ids[0], nil
 	}
-	return ids[0], nil
+	return "", fmt.Errorf("%d networks are up: choose one with --lab: %s", len(ids), strings.Join(ids, ", "))
 }
 
 func labListCommand() *cobra.Command {
