@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +147,9 @@ func (s *suite) randomResets(t *testing.T) {
 			}
 			return nil
 		})
+		if err != nil && resetLost(err) {
+			return
+		}
 		if err != nil {
 			t.Fatalf("%v", err)
 		}
@@ -166,6 +171,30 @@ func (s *suite) randomResets(t *testing.T) {
 		}
 		c.ended(t, resets...)
 	})
+}
+
+// resetLost tells whether a kernel has lost an MPTCP reset that somebody waited for
+// in vain. It sends MP_FASTCLOSE once, and the peer takes it only in sequence: not
+// if it has had to drop data before it because its window was full (seen with Linux
+// 6.18 without any relay, 2 of 2641, with readers that take their time). Such a
+// connection ends after net.mptcp.close_timeout.
+func resetLost(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	b, readErr := os.ReadFile("/proc/thread-self/net/netstat")
+	if readErr != nil {
+		return false
+	}
+	counters := map[string]string{}
+	lines := strings.Split(string(b), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+		for j := range min(len(names), len(values)) {
+			counters[names[j]] = values[j]
+		}
+	}
+	return counters["MPFastcloseTx"] != counters["MPFastcloseRx"]
 }
 
 func isReset(err error) bool {
