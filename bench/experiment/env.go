@@ -5,6 +5,7 @@ package experiment
 import (
 	"hash/fnv"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 )
 
@@ -23,6 +24,9 @@ type Env struct {
 	Repeat int
 	// Relays are the names of other relays to compare with; empty: all.
 	Relays []string
+	// Cells are the cells of a grid to measure, by what their names have to
+	// match; nil: all.
+	Cells *regexp.Regexp
 
 	progress *progress
 }
@@ -31,6 +35,9 @@ type Env struct {
 func (e *Env) Relay(name string) bool {
 	return len(e.Relays) == 0 || slices.Contains(e.Relays, name)
 }
+
+// Cell tells whether to measure a cell of a grid.
+func (e *Env) Cell(name string) bool { return e.Cells == nil || e.Cells.MatchString(name) }
 
 // Rounds is how often to repeat: full, or quick in the short form, unless Repeat
 // says otherwise.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -238,7 +239,11 @@ func TestEnv(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	e = Env{Quick: true, Repeat: 4}
-	if e.Rounds(9, 2) != 4 || !e.Relay("nginx") {
+	if e.Rounds(9, 2) != 4 || !e.Relay("nginx") || !e.Cell("1:4 rate, 1:1 delay") {
+		t.Errorf("%+v", e)
+	}
+	e = Env{Cells: regexp.MustCompile("1:1 delay$")}
+	if !e.Cell("1:4 rate, 1:1 delay") || e.Cell("1:1 rate, 1:5 delay") {
 		t.Errorf("%+v", e)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,10 @@ func measureAuto(ctx context.Context, e *experiment.Env, r *experiment.Result) e
 	bulk, thin, cells := 6*time.Second, 3*time.Second, grid()
 	if e.Quick {
 		bulk, thin, cells = 300*time.Millisecond, 100*time.Millisecond, []cell{{Rate: 4, Delay: 1}}
+	}
+	cells = slices.DeleteFunc(cells, func(c cell) bool { return !e.Cell(c.String()) })
+	if len(cells) == 0 {
+		return fmt.Errorf("no cell has a name that matches %v", e.Cells)
 	}
 	var all []inCell
 	for i, c := range cells {

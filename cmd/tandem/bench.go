@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -61,6 +62,7 @@ var errWhichExperiments = errors.New("name experiments, see tandem bench list, o
 func benchRunCommand() *cobra.Command {
 	var o experiment.Options
 	var all bool
+	var cells string
 	cmd := &cobra.Command{
 		Use:   "run ID...",
 		Short: "Run experiments",
@@ -71,6 +73,12 @@ hyphen. It needs root. One that cannot run says why and counts as failed.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			if all == (len(ids) > 0) {
 				return errWhichExperiments
+			}
+			if cells != "" {
+				var err error
+				if o.Cells, err = regexp.Compile(cells); err != nil {
+					return fmt.Errorf("--cells: %w", err)
+				}
 			}
 			return runBench(cmd.Context(), o, ids)
 		},
@@ -83,6 +91,7 @@ hyphen. It needs root. One that cannot run says why and counts as failed.`,
 	flags.StringVar(&o.Tandem, "tandem", "", "the tandem `program` to measure (default this one)")
 	flags.IntVar(&o.Repeat, "repeat", 0, "`number` of repetitions of what is repeated (default what each experiment needs)")
 	flags.StringSliceVar(&o.Relays, "relays", nil, "`names` of other relays to compare with, such as haproxy,xray (default all)")
+	flags.StringVar(&cells, "cells", "", "of a grid, only the cells whose names match a regular `expression`, such as '1:50 rate' (default all)")
 	return cmd
 }
 
