@@ -2,12 +2,7 @@
 
 package packet
 
-import (
-	"encoding/binary"
-	"fmt"
-
-	"github.com/gopacket/gopacket/layers"
-)
+import "encoding/binary"
 
 var be = binary.BigEndian
 
@@ -36,29 +31,23 @@ const (
 	nullLen     = 4
 )
 
-// linkTypes are those that can be read: each function returns the IP packet in a
-// frame, nil if there is none.
-var linkTypes = map[layers.LinkType]func(frame []byte) []byte{
-	layers.LinkTypeEthernet:  func(f []byte) []byte { return tagged(f, ethernetLen-2) },
-	layers.LinkTypeLinuxSLL:  func(f []byte) []byte { return tagged(f, sllLen-2) },
-	layers.LinkTypeLinuxSLL2: linuxSLL2,
-	layers.LinkTypeRaw:       func(f []byte) []byte { return f },
-	layers.LinkTypeIPv4:      func(f []byte) []byte { return f },
-	layers.LinkTypeIPv6:      func(f []byte) []byte { return f },
-	layers.LinkTypeNull:      loopback,
-	layers.LinkTypeLoop:      loopback,
-	// What pcap files of some systems have for raw IP: see pcap-linktype(7).
-	12: func(f []byte) []byte { return f },
-	14: func(f []byte) []byte { return f },
+// linkTypes are those that can be read (registry of LINKTYPE_ values): each
+// function returns the IP packet in a frame, nil if there is none.
+var linkTypes = map[uint16]func(frame []byte) []byte{
+	0:   loopback, // LINKTYPE_NULL
+	1:   func(f []byte) []byte { return tagged(f, ethernetLen-2) },
+	101: bare, // LINKTYPE_RAW
+	108: loopback,
+	113: func(f []byte) []byte { return tagged(f, sllLen-2) },
+	228: bare, // LINKTYPE_IPV4
+	229: bare, // LINKTYPE_IPV6
+	276: linuxSLL2,
+	// What files of some systems have for raw IP: see pcap-linktype(7).
+	12: bare,
+	14: bare,
 }
 
-// linkOf is the function for a link type.
-func linkOf(t layers.LinkType) (func([]byte) []byte, error) {
-	if link := linkTypes[t]; link != nil {
-		return link, nil
-	}
-	return nil, fmt.Errorf("%w: link type %d (%s)", ErrFormat, uint16(t), t)
-}
+func bare(frame []byte) []byte { return frame }
 
 // tagged reads a frame with an EtherType at some place, and what tags follow.
 func tagged(frame []byte, at int) []byte {

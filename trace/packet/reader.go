@@ -10,10 +10,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 )
 
 // ErrFormat reports what is not a capture that can be read.
@@ -24,15 +20,10 @@ const magicLen = 4 // what tells formats apart
 // bufferSize is how much is read at once.
 const bufferSize = 64 << 10
 
-// source is a reader of package pcapgo.
-type source interface {
-	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
-}
-
 // Reader reads the TCP segments of a capture in their order.
 type Reader struct {
 	packets source
-	link    func([]byte) []byte // of all packets; nil: each has its own
+	frame   frame
 	stats   Stats
 }
 
@@ -71,21 +62,20 @@ func NewReader(r io.Reader) (*Reader, error) {
 		}
 	}
 	if bytes.Equal(head, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		packets, err := pcapgo.NewNgReader(buffered, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+		packets, err := newPcapng(buffered)
 		if err != nil {
 			return nil, fmt.Errorf("%w: pcapng: %w", ErrFormat, err)
 		}
 		return &Reader{packets: packets}, nil
 	}
-	packets, err := pcapgo.NewReader(buffered)
+	packets, err := newPcap(buffered)
 	if err != nil {
 		return nil, fmt.Errorf("%w: pcap: %w", ErrFormat, err)
 	}
-	link, err := linkOf(packets.LinkType())
-	if err != nil {
-		return nil, err
+	if linkTypes[packets.link] == nil {
+		return nil, fmt.Errorf("%w: link type %d", ErrFormat, packets.link)
 	}
-	return &Reader{packets: packets, link: link}, nil
+	return &Reader{packets: packets}, nil
 }
 
 // Next reads the next TCP segment into s, whose options and payload are valid
@@ -93,7 +83,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 // a packet, since whoever writes it can be stopped at any time.
 func (r *Reader) Next(s *Segment) error {
 	for {
-		frame, info, err := r.packets.ZeroCopyReadPacketData()
+		f := &r.frame
+		err := r.packets.next(f)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			r.stats.Truncated = true
 			return io.EOF
@@ -104,19 +95,17 @@ func (r *Reader) Next(s *Segment) error {
 			}
 			return fmt.Errorf("packet %d: %w", r.stats.Packets+1, err)
 		}
-		r.note(&info)
-		link := r.link
+		r.note(f)
+		link := linkTypes[f.link]
 		if link == nil {
-			if link = linkTypes[info.AncillaryData[0].(layers.LinkType)]; link == nil {
-				r.stats.Unread++
-				continue
-			}
-		}
-		packet := link(frame)
-		if !decode(s, packet, info.Length-(len(frame)-len(packet))) {
+			r.stats.Unread++
 			continue
 		}
-		s.Time = info.Timestamp
+		packet := link(f.data)
+		if !decode(s, packet, f.length-(len(f.data)-len(packet))) {
+			continue
+		}
+		s.Time = f.time
 		r.stats.Segments++
 		if s.OptionsCut {
 			r.stats.OptionsCut++
@@ -126,13 +115,13 @@ func (r *Reader) Next(s *Segment) error {
 }
 
 // note counts a packet.
-func (r *Reader) note(info *gopacket.CaptureInfo) {
+func (r *Reader) note(f *frame) {
 	if r.stats.Packets == 0 {
-		r.stats.First = info.Timestamp
+		r.stats.First = f.time
 	}
 	r.stats.Packets++
-	r.stats.Bytes += uint64(max(info.Length, 0))
-	r.stats.Last = info.Timestamp
+	r.stats.Bytes += uint64(f.length)
+	r.stats.Last = f.time
 }
 
 // Stats tell what was read so far.
