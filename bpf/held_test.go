@@ -28,7 +28,9 @@ const (
 // until letGo is called.
 func hold(t *testing.T, c, peer *net.TCPConn) (letGo func()) {
 	t.Helper()
-	faults, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
+	// Others than nonblocking ones are never worth waiting for (fs/userfaultfd.c,
+	// userfaultfd_poll).
+	faults, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
 	if errno != 0 {
 		t.Skipf("needs userfaultfd: %v", errno)
 	}
@@ -64,8 +66,9 @@ func hold(t *testing.T, c, peer *net.TCPConn) (letGo func()) {
 	})
 	t.Cleanup(letGo)
 	labtest.Await(t, patience, "somebody to read it", func() bool {
-		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(faults), Events: unix.POLLIN}}, 0)
-		return n == 1
+		fds := []unix.PollFd{{Fd: int32(faults), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, 0)
+		return err == nil && fds[0].Revents == unix.POLLIN
 	})
 	return letGo
 }
