@@ -120,18 +120,26 @@ const silentPeriods = 1
 // passOver has the kernel give up silent subflows soon. 0, which is never, is
 // somebody's will.
 func (s *settings) passOver() error {
-	now, err := mptcp.SysctlStaleLossCount.Read()
-	if err != nil {
-		return err
-	}
-	if n, err := strconv.Atoi(now); err == nil && n <= silentPeriods {
-		return nil
-	}
-	restore, err := mptcp.SysctlStaleLossCount.Set(strconv.Itoa(silentPeriods))
-	if err == nil {
-		s.restores = append(s.restores, restore)
-	}
+	_, err := s.change(mptcp.SysctlStaleLossCount, silentPeriods, func(now int) bool { return now <= silentPeriods })
 	return err
+}
+
+// change sets a setting unless what it is now will do, and returns what it is
+// then.
+func (s *settings) change(setting mptcp.Sysctl, to int, does func(now int) bool) (int, error) {
+	text, err := setting.Read()
+	if err != nil {
+		return 0, err
+	}
+	if now, err := strconv.Atoi(text); err == nil && does(now) {
+		return now, nil
+	}
+	restore, err := setting.Set(strconv.Itoa(to))
+	if err != nil {
+		return 0, err
+	}
+	s.restores = append(s.restores, restore)
+	return to, nil
 }
 
 // keepMargin is how much longer the kernel keeps connections without subflows
@@ -143,18 +151,9 @@ func keepSeconds(d time.Duration) int { return int((d + keepMargin + time.Second
 // keep has the kernel keep connections without subflows for longer than d.
 func (s *settings) keep(d time.Duration) error {
 	seconds := keepSeconds(d)
-	now, err := mptcp.SysctlCloseTimeout.Read()
-	if err != nil {
-		return err
-	}
-	if n, err := strconv.Atoi(now); err == nil && n >= seconds {
-		s.kept = n
-		return nil
-	}
-	restore, err := mptcp.SysctlCloseTimeout.Set(strconv.Itoa(seconds))
+	kept, err := s.change(mptcp.SysctlCloseTimeout, seconds, func(now int) bool { return now >= seconds })
 	if err == nil {
-		s.kept = seconds
-		s.restores = append(s.restores, restore)
+		s.kept = kept
 	}
 	return err
 }
