@@ -3,11 +3,9 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
-	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -73,7 +71,7 @@ func needs(c *config.Config) doctor.Needs {
 	n := doctor.Needs{
 		EBPF:        managesPaths(c),
 		Connections: c.Limits.Connections,
-		PipeBytes:   cmp.Or(c.Workers, runtime.GOMAXPROCS(0)) * relay.MaxPipes * relay.PipeSize,
+		PipeBytes:   eventLoops(c.Workers) * relay.MaxPipes * relay.PipeSize,
 	}
 	if c.Records.File.Path != "" || len(c.Records.IPFIX.Collectors) > 0 {
 		n.Clock = "records of connections have wrong times, and are worth nothing as evidence"

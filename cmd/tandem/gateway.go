@@ -65,7 +65,9 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 		return nil, fmt.Errorf("limits: %w", err)
 	}
 	g.observers.log = connectionLog{g.log}
-	options := proxy.Options{Workers: eventLoops(c.Workers), Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
+	loops := eventLoops(c.Workers)
+	makeRoom(loops)
+	options := proxy.Options{Workers: loops, Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
 	wanted := wantedPrograms(c, left.succeeds())
 	if g.programs, g.noEBPF = bpf.Open(wanted); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()
@@ -125,17 +127,18 @@ func (g *gateway) disown(left *estate) {
 	}
 }
 
-// eventLoops is how many there are to be. The scheduler of Go gets two processors
-// more than that. When all are taken by loops, its monitor takes them away in
+// eventLoops is how many there are to be.
+func eventLoops(configured int) int { return cmp.Or(configured, runtime.GOMAXPROCS(0)) }
+
+// makeRoom gives the scheduler of Go two processors more than there are event
+// loops. When all are taken by loops, its monitor takes them away in
 // the middle of system calls, which makes short connections dearer. And when all
 // wait in system calls, as the reader of eBPF events does as well, nobody but the
 // monitor looks at timers and at the network, every 10 ms.
-func eventLoops(configured int) int {
-	loops := cmp.Or(configured, runtime.GOMAXPROCS(0))
+func makeRoom(loops int) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
 	}
-	return loops
 }
 
 // apply replaces what runs by what a configuration asks for. On an error
