@@ -154,7 +154,7 @@ func (p *pathManagers) watch() (e *paths.Engine, release func(), err error) {
 		}
 		p.engine.Store(e)
 		// From now on sessions tell of theirs.
-		kernel := &paths.Policy{Name: string(config.PathsKernel)}
+		kernel := (&paths.Policy{Name: string(config.PathsKernel)}).WithDefaults()
 		for leg := range p.server.Legs() {
 			e.Adopt(leg.Token, kernel, leg.Initiator)
 		}
