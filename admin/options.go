@@ -97,7 +97,7 @@ type Chosen struct {
 	Err       error             // ErrNoConnection or ErrNotRelayed
 }
 
-// parse reads a change.
+// parse reads a change that an operator may ask for.
 func (c *OptionChange) parse() (set options.Set, clear []options.Option, err error) {
 	for name, text := range c.Set {
 		o, err := options.Named(name)
@@ -125,6 +125,9 @@ func (c *OptionChange) parse() (set options.Set, clear []options.Option, err err
 	if set.Empty() && len(clear) == 0 {
 		return set, nil, badRequest("no option is named", `want {"set": {"scheduler": "primary"}} or {"clear": ["scheduler"]}`)
 	}
+	if err := options.CheckOwn(set); err != nil {
+		return set, nil, &Error{err.Error(), "", http.StatusUnprocessableEntity}
+	}
 	return set, clear, nil
 }
 
@@ -133,17 +136,13 @@ func (s *Server) choose(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	change, err := readChange(w, r)
-	if err != nil {
-		return err
-	}
-	set, clear, err := change.parse()
+	_, set, clear, err := readChange(w, r)
 	if err != nil {
 		return err
 	}
 	all, err := s.o.Gateway.Choose(r.Context(), []uint64{id}, set, clear)
 	if err != nil {
-		return unprocessable(err)
+		return err
 	}
 	switch err := all[0].Err; {
 	case errors.Is(err, ErrNoConnection):
@@ -154,21 +153,15 @@ func (s *Server) choose(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, all[0].Options)
 }
 
-func readChange(w http.ResponseWriter, r *http.Request) (change OptionChange, err error) {
+// readChange reads a change, and what it says is to be set and taken back.
+func readChange(w http.ResponseWriter, r *http.Request) (change OptionChange, set options.Set, clear []options.Option, err error) {
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	in.DisallowUnknownFields()
 	if err := in.Decode(&change); err != nil {
-		return change, badRequest("bad JSON: "+err.Error(), `want {"set": {"scheduler": "primary"}, "clear": ["delay-threshold"]}`)
+		return change, set, nil, badRequest("bad JSON: "+err.Error(), `want {"set": {"scheduler": "primary"}, "clear": ["delay-threshold"]}`)
 	}
-	return change, nil
-}
-
-// unprocessable is the answer to a change that cannot be; other errors stay.
-func unprocessable(err error) error {
-	if errors.Is(err, options.ErrRange) {
-		return &Error{err.Error(), "", http.StatusUnprocessableEntity}
-	}
-	return err
+	set, clear, err = change.parse()
+	return change, set, clear, err
 }
 
 // connectionID is that of a path.
@@ -221,4 +214,16 @@ func (c *ConnectionOptions) Of(name string) *ConnectionOption {
 		return nil
 	}
 	return &c.Options[i]
+}
+
+// NotInForce says why an option that was chosen is not in force, or "".
+func (c *ConnectionOptions) NotInForce(name string) string {
+	got := c.Of(name)
+	switch {
+	case got != nil && got.Why != options.Unsupported.String():
+		return ""
+	case got == nil || got.Detail == "":
+		return name + " is not in force"
+	}
+	return name + " is not in force: " + got.Detail
 }

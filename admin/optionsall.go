@@ -49,16 +49,9 @@ func (s *Server) chooseAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	change, err := readChange(w, r)
+	change, set, clear, err := readChange(w, r)
 	if err != nil {
 		return err
-	}
-	set, clear, err := change.parse()
-	if err == nil {
-		err = options.CheckOwn(set)
-	}
-	if err != nil {
-		return unprocessable(err)
 	}
 	// Others are asked for a moment. The time to read the request is over, and
 	// would end its context.
@@ -145,11 +138,7 @@ func (c *Changed) count(one *Chosen, set options.Set) {
 func notInForce(now *ConnectionOptions, set options.Set) string {
 	var list []string
 	for o := range set.All() {
-		if got := now.Of(o.String()); got == nil || got.Why == options.Unsupported.String() {
-			why := o.String() + " is not in force"
-			if got != nil && got.Detail != "" {
-				why += ": " + got.Detail
-			}
+		if why := now.NotInForce(o.String()); why != "" {
 			list = append(list, why)
 		}
 	}

@@ -199,8 +199,8 @@ func chosenByOperator(now *admin.ConnectionOptions) (names []string) {
 func notInForce(now *admin.ConnectionOptions, change *admin.OptionChange) error {
 	var failed []error
 	for name := range change.Set {
-		if o := now.Of(name); o != nil && o.Why == options.Unsupported.String() {
-			failed = append(failed, fmt.Errorf("%s is not in force: %s", name, o.Detail))
+		if why := now.NotInForce(name); why != "" {
+			failed = append(failed, errors.New(why))
 		}
 	}
 	return errors.Join(failed...)
