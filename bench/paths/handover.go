@@ -68,9 +68,7 @@ func handOver(ctx context.Context, e *experiment.Env, r *experiment.Result) (err
 		return err
 	}
 	g := samples()
-	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	hashErr := d.stop(stopCtx)
+	hashErr := d.stop(ctx)
 	handedOver(r, moves, g, d.received.Load(), hashErr)
 	return nil
 }

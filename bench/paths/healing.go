@@ -109,9 +109,7 @@ func healing(ctx context.Context, e *experiment.Env, r *experiment.Result) (err 
 		return err
 	}
 	g := samples()
-	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	hashErr := d.stop(stopCtx)
+	hashErr := d.stop(ctx)
 	healed(r, all, g, d.received.Load(), hashErr)
 	return nil
 }

@@ -81,9 +81,7 @@ func refreshing(ctx context.Context, e *experiment.Env, r *experiment.Result) (e
 		return err
 	}
 	g := samples()
-	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	hashErr := d.stop(stopCtx)
+	hashErr := d.stop(ctx)
 	segments, err := packets.Stop()
 	if err != nil {
 		return err

@@ -137,9 +137,7 @@ func watchMesh(ctx context.Context, r *experiment.Result, m mesh, length time.Du
 			return series, false, err
 		}
 	}
-	stopCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	hashErr := d.stop(stopCtx)
+	hashErr := d.stop(ctx)
 	r.Record("series", map[string]any{"manager": m.name, "seconds": series.X, "subflows": series.Y, "at_end": got, "wanted": want})
 	right = slices.Equal(got, want) && len(others) == 0 && hashErr == nil
 	r.Row(m.name, fmt.Sprint(len(want)), fmt.Sprint(len(got)), fmt.Sprint(len(others)), fmt.Sprintf("%.0f", complete), outcome(hashErr))

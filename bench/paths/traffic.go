@@ -158,8 +158,13 @@ func (d *download) read() error {
 	}
 }
 
+// stopWithin is how long what a source has sent may be on its way.
+const stopWithin = 30 * time.Second
+
 // stop has the source end, and waits for what it has sent.
 func (d *download) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	defer cancel()
 	d.conn.CloseWrite()
 	return d.wait(ctx)
 }
