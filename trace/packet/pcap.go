@@ -43,13 +43,16 @@ func (in *input) take(n int) ([]byte, error) {
 	if cap(in.buf) < n {
 		in.buf = make([]byte, n)
 	}
-	b := in.buf[:n]
-	if _, err := io.ReadFull(in.r, b); err == io.EOF && n > 0 {
-		return nil, io.ErrUnexpectedEOF
-	} else if err != nil {
-		return nil, err
+	_, err := io.ReadFull(in.r, in.buf[:n])
+	return in.buf[:n], within(err)
+}
+
+// within is the error of reading what is not the first of something.
+func within(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
 	}
-	return b, nil
+	return err
 }
 
 // Of files in the format pcap (draft-ietf-opsawg-pcap).
@@ -100,7 +103,7 @@ func (p *pcapFile) next(f *frame) error {
 	}
 	captured := p.order.Uint32(h[8:])
 	if captured > maxFrame {
-		return fmt.Errorf("%w: %d bytes captured of one packet", ErrFormat, captured)
+		return fmt.Errorf("%d bytes captured of one packet", captured)
 	}
 	f.time = time.Unix(int64(p.order.Uint32(h)), int64(p.order.Uint32(h[4:]))*int64(p.unit)).UTC()
 	f.link, f.length = p.link, int(p.order.Uint32(h[12:]))

@@ -43,38 +43,31 @@ type ngInterfaceInfo struct {
 	offset int64  // seconds
 }
 
-// newPcapng reads the first section header.
+// newPcapng reads the section header with which a file begins.
 func newPcapng(r *bufio.Reader) (*pcapngFile, error) {
 	p := &pcapngFile{input: input{r: r}, order: binary.LittleEndian}
-	kind, err := p.block(nil)
-	if err == nil && kind != ngSection {
-		err = fmt.Errorf("%w: no section header", ErrFormat)
-	}
-	return p, err
+	return p, p.block(nil)
 }
 
 func (p *pcapngFile) next(f *frame) error {
 	for {
 		f.data = nil
-		if _, err := p.block(f); err != nil || f.data != nil {
+		if err := p.block(f); err != nil || f.data != nil {
 			return err
 		}
 	}
 }
 
 // block reads a block, and into f what packet is in it.
-func (p *pcapngFile) block(f *frame) (kind uint32, err error) {
+func (p *pcapngFile) block(f *frame) error {
 	if _, err := io.ReadFull(p.r, p.header[:]); err != nil {
-		return 0, err
+		return err
 	}
-	kind = p.order.Uint32(p.header[:])
+	kind := p.order.Uint32(p.header[:])
 	if kind == ngSection {
 		magic, err := p.r.Peek(4)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
 		if err != nil {
-			return 0, err
+			return within(err)
 		}
 		switch uint32(ngByteOrder) {
 		case binary.LittleEndian.Uint32(magic):
@@ -82,81 +75,76 @@ func (p *pcapngFile) block(f *frame) (kind uint32, err error) {
 		case binary.BigEndian.Uint32(magic):
 			p.order = binary.BigEndian
 		default:
-			return 0, fmt.Errorf("%w: byte order %#x of a section", ErrFormat, magic)
+			return fmt.Errorf("byte order %#x of a section", magic)
 		}
 		p.interfaces = p.interfaces[:0]
 	}
-	length := p.order.Uint32(p.header[4:])
-	if length < ngFrameLen || length%4 != 0 {
-		return 0, fmt.Errorf("%w: block of %d bytes", ErrFormat, length)
-	}
-	switch kind {
-	case ngInterface, ngPacket, ngSimple, ngEnhanced:
-	default:
-		n, err := p.r.Discard(int(length - uint32(len(p.header))))
-		if err == io.EOF && n < int(length) {
-			err = io.ErrUnexpectedEOF
-		}
-		return kind, err
-	}
-	if length > maxFrame {
-		return 0, fmt.Errorf("%w: block of %d bytes", ErrFormat, length)
-	}
-	b, err := p.take(int(length) - len(p.header))
-	if err != nil {
-		return 0, err
-	}
-	return kind, p.read(f, kind, b[:len(b)-4])
-}
-
-// read reads the body of a block.
-func (p *pcapngFile) read(f *frame, kind uint32, b []byte) error {
-	short := func() error { return fmt.Errorf("%w: block of type %d with only %d bytes", ErrFormat, kind, len(b)) }
-	var number, captured uint32
-	var at int
+	var about int // bytes of a body before options or data
 	switch kind {
 	case ngInterface:
-		if len(b) < 8 {
-			return short()
-		}
-		return p.describe(b)
+		about = 8
 	case ngSimple:
-		if at = 4; len(b) < at {
-			return short()
-		}
-		f.length = int(p.order.Uint32(b))
-		captured = uint32(min(f.length, len(b)-at))
-	default:
-		if at = 20; len(b) < at {
-			return short()
-		}
-		number, captured, f.length = p.order.Uint32(b), p.order.Uint32(b[12:]), int(p.order.Uint32(b[16:]))
-		if kind == ngPacket {
-			number = uint32(p.order.Uint16(b))
-		}
+		about = 4
+	case ngPacket, ngEnhanced:
+		about = 20
+	}
+	length := p.order.Uint32(p.header[4:])
+	if length%4 != 0 || length < ngFrameLen+uint32(about) || about > 0 && length > maxFrame {
+		return fmt.Errorf("block of type %#x with %d bytes", kind, length)
+	}
+	left := int(length) - len(p.header)
+	if about == 0 {
+		_, err := p.r.Discard(left)
+		return within(err)
+	}
+	b, err := p.take(left)
+	if err != nil {
+		return err
+	}
+	rest := b[about : left-4] // then comes the length again
+	if kind == ngInterface {
+		return p.describe(b[:about], rest)
+	}
+	return p.packet(f, kind, b[:about], rest)
+}
+
+// packet reads a packet: what is told about it, and its bytes, which options
+// follow.
+func (p *pcapngFile) packet(f *frame, kind uint32, about, data []byte) error {
+	number := uint32(0)
+	switch kind {
+	case ngEnhanced:
+		number = p.order.Uint32(about)
+	case ngPacket:
+		number = uint32(p.order.Uint16(about))
 	}
 	if number >= uint32(len(p.interfaces)) {
-		return fmt.Errorf("%w: packet of interface %d, which is not described", ErrFormat, number)
+		return fmt.Errorf("packet of interface %d, which is not described", number)
 	}
 	i := &p.interfaces[number]
-	f.link, f.time = i.link, time.Time{}
-	switch {
-	case kind != ngSimple:
-		f.time = i.time(uint64(p.order.Uint32(b[4:]))<<32 | uint64(p.order.Uint32(b[8:])))
-	case i.snap > 0:
-		captured = min(captured, i.snap)
+	f.link = i.link
+	var captured uint32
+	if kind == ngSimple {
+		f.time, f.length = time.Time{}, int(p.order.Uint32(about))
+		captured = uint32(min(f.length, len(data)))
+		if i.snap > 0 {
+			captured = min(captured, i.snap)
+		}
+	} else {
+		f.time = i.time(uint64(p.order.Uint32(about[4:]))<<32 | uint64(p.order.Uint32(about[8:])))
+		captured, f.length = p.order.Uint32(about[12:]), int(p.order.Uint32(about[16:]))
 	}
-	if captured > uint32(len(b)-at) {
-		return fmt.Errorf("%w: %d bytes captured in a block that has %d", ErrFormat, captured, len(b)-at)
+	if captured > uint32(len(data)) {
+		return fmt.Errorf("%d bytes captured in a block that has %d", captured, len(data))
 	}
-	f.data = b[at : at+int(captured)]
+	f.data = data[:captured]
 	return nil
 }
 
 // describe reads the description of an interface.
-func (p *pcapngFile) describe(b []byte) error {
-	i := ngInterfaceInfo{link: p.order.Uint16(b), snap: p.order.Uint32(b[4:]), units: 1e6}
-	for o := b[8:]; len(o) >= 4; {
+func (p *pcapngFile) describe(about, options []byte) error {
+	i := ngInterfaceInfo{link: p.order.Uint16(about), snap: p.order.Uint32(about[4:]), units: 1e6}
+	for o := options; len(o) >= 4; {
 		kind, n := p.order.Uint16(o), int(p.order.Uint16(o[2:]))
 		if o = o[4:]; kind == 0 || n > len(o) {
 			break
@@ -170,7 +158,7 @@ func (p *pcapngFile) describe(b []byte) error {
 			case o[0] == power && power < 20:
 				i.units = uint64(math.Pow10(int(power)))
 			default:
-				return fmt.Errorf("%w: resolution %#x of timestamps", ErrFormat, o[0])
+				return fmt.Errorf("resolution %#x of timestamps", o[0])
 			}
 		case kind == ngOffset && n == 8:
 			i.offset = int64(p.order.Uint64(o))

@@ -332,6 +332,11 @@ func FuzzReader(f *testing.F) {
 	z.Close()
 	f.Add(zipped.Bytes())
 	f.Add(interfaces(f))
+	data := packettest.IP(samples()[2])
+	for _, o := range orders {
+		f.Add(slices.Concat(o.section(), o.interfaceOf(50, o.resolution(0x80|10), o.offset(1)), o.enhanced(0, 1, data),
+			o.block(obsolete, o.numbers(uint16(0), uint16(0)), o.captured(1, len(data)), data), o.block(simple, o.numbers(uint32(len(data))), data)))
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		r, err := packet.NewReader(bytes.NewReader(file))
 		if err != nil {
