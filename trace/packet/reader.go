@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -111,6 +112,22 @@ func (r *Reader) Next(s *Segment) error {
 			r.stats.OptionsCut++
 		}
 		return nil
+	}
+}
+
+// Rest reads all segments that are left. They are not valid until the next call
+// only.
+func (r *Reader) Rest() ([]Segment, error) {
+	var all []Segment
+	for {
+		var s Segment
+		if err := r.Next(&s); err == io.EOF {
+			return all, nil
+		} else if err != nil {
+			return nil, err
+		}
+		s.Options, s.Payload = slices.Clone(s.Options), slices.Clone(s.Payload)
+		all = append(all, s)
 	}
 }
 

@@ -9,9 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -88,17 +86,7 @@ func (c *Capture) Segments() ([]packet.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []packet.Segment
-	for {
-		var s packet.Segment
-		if err := r.Next(&s); err == io.EOF {
-			return all, nil
-		} else if err != nil {
-			return nil, err
-		}
-		s.Options, s.Payload = slices.Clone(s.Options), slices.Clone(s.Payload)
-		all = append(all, s)
-	}
+	return r.Rest()
 }
 
 // Stop ends the recording and reads it.

@@ -6,7 +6,6 @@ package packettest
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
 	"testing"
 
 	"github.com/gopacket/gopacket"
@@ -76,15 +75,9 @@ func Pcap(t testing.TB, all ...packet.Segment) []byte {
 // Read reads all segments of a capture.
 func Read(t testing.TB, r *packet.Reader) []packet.Segment {
 	t.Helper()
-	var all []packet.Segment
-	for {
-		var s packet.Segment
-		if err := r.Next(&s); err == io.EOF {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		s.Options, s.Payload = bytes.Clone(s.Options), bytes.Clone(s.Payload)
-		all = append(all, s)
+	all, err := r.Rest()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return all
 }
