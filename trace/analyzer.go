@@ -154,7 +154,9 @@ func (a *Analyzer) skim(f *flow, from side, s *packet.Segment) {
 			a.counts.HeadlessMPTCP++
 		}
 	}
-	f.ended(from, s)
+	if s.Flags&packet.FIN != 0 {
+		f.fins[from] = true
+	}
 	if f.fins == [2]bool{true, true} || s.Flags&packet.RST != 0 {
 		a.end(f.conn, TCPFIN)
 	}
@@ -167,7 +169,7 @@ func (a *Analyzer) syn(f *flow, key flowKey, swapped bool, s *packet.Segment) {
 			f.conn.last = a.now
 		}
 		if f.sub != nil {
-			f.sub.synAgain(f, s)
+			f.sub.synAgain(s)
 		}
 		return
 	}
@@ -200,9 +202,13 @@ func (a *Analyzer) syn(f *flow, key flowKey, swapped bool, s *packet.Segment) {
 
 // open makes a connection with a flow.
 func (a *Analyzer) open(key flowKey, swapped bool, s *packet.Segment, k kind) *flow {
-	c := &conn{kind: k, start: a.now, last: a.now}
+	return a.addFlow(&conn{kind: k, start: a.now, last: a.now}, key, swapped, s)
+}
+
+// addFlow adds a flow to a connection.
+func (a *Analyzer) addFlow(c *conn, key flowKey, swapped bool, s *packet.Segment) *flow {
 	f := &flow{key: key, swapped: swapped, synced: s.IsSYN(), isn: s.Seq, conn: c}
-	c.flows = []*flow{f}
+	c.flows = append(c.flows, f)
 	a.flows[key] = f
 	return f
 }

@@ -5,8 +5,6 @@ package trace
 import (
 	"bytes"
 	"net/netip"
-
-	"github.com/tandem-gateway/tandem/trace/packet"
 )
 
 // flowKey is the pair of addresses and ports of a flow, whichever sends.
@@ -57,7 +55,7 @@ type flow struct {
 	swapped bool // the key, in segments of who sent the SYN
 	synced  bool // the SYN was seen
 	isn     uint32
-	fins    [2]bool // by who sent the SYN and by its peer
+	fins    [2]bool // by who sent the SYN and by its peer; not of multipath connections
 	conn    *conn
 	sub     *subflow // of multipath connections only
 }
@@ -68,13 +66,6 @@ func (f *flow) from(swapped bool) side {
 		return client
 	}
 	return server
-}
-
-// ended notes a FIN.
-func (f *flow) ended(from side, s *packet.Segment) {
-	if s.Flags&packet.FIN != 0 {
-		f.fins[from] = true
-	}
 }
 
 // list is a list of connections.

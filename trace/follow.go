@@ -17,7 +17,7 @@ const bareSegments = 8
 // from is the side of the flow that sends.
 func (a *Analyzer) follow(f *flow, from side, s *packet.Segment) {
 	sub := f.sub
-	if sub.close.How == ByReset || sub.close.How == ByFastClose || sub.close.How == ByFIN {
+	if sub.close.How != NotClosed {
 		return
 	}
 	sub.last = a.now
@@ -44,20 +44,17 @@ func (a *Analyzer) follow(f *flow, from side, s *packet.Segment) {
 	if from == client && !sub.acked && s.Flags&packet.ACK != 0 {
 		a.confirm(f, s)
 	}
-	signal, signalled := a.read(f, at, s)
-	if c.kind == over {
-		return
-	}
+	signal := a.read(f, at, s)
 	if reset {
 		a.reset(f, at, s)
 		return
 	}
-	if signalled && signal.Acked {
+	if signal.Acked {
 		a.dataACK(c, at, &signal)
 	}
-	a.payload(f, at, s, signal, signalled)
+	a.payload(f, at, s, signal)
 	a.acknowledge(f, at, s)
-	a.fins(f, from, at, s)
+	a.fins(f, at, s)
 }
 
 // refused takes a RST before a subflow is established.
@@ -97,11 +94,11 @@ func (a *Analyzer) reset(f *flow, at side, s *packet.Segment) {
 	a.closed(f, how)
 }
 
-// read takes the MPTCP options of a segment and returns its DSS.
-func (a *Analyzer) read(f *flow, at side, s *packet.Segment) (signal wire.Signal, found bool) {
+// read takes the MPTCP options of a segment and returns its DSS, if there is one.
+func (a *Analyzer) read(f *flow, at side, s *packet.Segment) (signal wire.Signal) {
 	c, sub := f.conn, f.sub
 	if !c.mp.signals() && c.mp.outcome != Incomplete {
-		return signal, false
+		return signal
 	}
 	any := false
 	for kind, data := range s.Options.All() {
@@ -119,15 +116,12 @@ func (a *Analyzer) read(f *flow, at side, s *packet.Segment) (signal wire.Signal
 				a.learn(c, server, capable.ReceiverKey)
 				if capable.Mapped { // the first bytes of the stream
 					signal = wire.Signal{Mapped: true, DSN: c.mp.data[at].first, DSN64: true, Subflow: 1, Length: capable.DataLen}
-					found = true
 				}
 			}
 		case wire.MPJoin:
 			_, ok = wire.ParseJoin(data)
 		case wire.DSS:
-			if signal, ok = wire.ParseSignal(data); ok {
-				found = true
-			}
+			signal, ok = wire.ParseSignal(data)
 		default:
 			ok = a.control(c, sub, at, subtype, data)
 		}
@@ -140,7 +134,7 @@ func (a *Analyzer) read(f *flow, at side, s *packet.Segment) (signal wire.Signal
 	} else {
 		sub.bare++
 	}
-	return signal, found
+	return signal
 }
 
 // control takes an option other than those of handshakes and data.
@@ -152,8 +146,7 @@ func (a *Analyzer) control(c *conn, sub *subflow, at side, subtype wire.Subtype,
 		var address wire.Address
 		address, ok = wire.ParseAddress(data)
 		if ok && !address.Echo {
-			a := Announcement{By: at.String(), ID: address.ID, Addr: address.Addr, Port: address.Port, At: since}
-			m.announce(a)
+			m.announce(Announcement{By: at.String(), ID: address.ID, Addr: address.Addr, Port: address.Port, At: since})
 		}
 	case wire.RemoveAddr:
 		var ids []byte
@@ -219,17 +212,15 @@ func (m *multi) remove(r Removal) {
 }
 
 // payload takes the data of a segment.
-func (a *Analyzer) payload(f *flow, at side, s *packet.Segment, signal wire.Signal, signalled bool) {
+func (a *Analyzer) payload(f *flow, at side, s *packet.Segment, signal wire.Signal) {
 	c, sub := f.conn, f.sub
 	m := c.mp
 	h, d := &sub.halves[at], &m.data[at]
 	var now mapping // none
-	if signalled && signal.Mapped {
-		if signal.Infinite() {
-			c.fallBack(InfiniteMapping)
-		} else {
-			now = a.mapping(h, d, &signal, s)
-		}
+	if signal.Infinite() {
+		c.fallBack(InfiniteMapping)
+	} else if signal.Mapped {
+		now = h.mapping(d, &signal, s)
 	}
 	if s.Len > 0 {
 		a.bytes(c, h, d, s, now)
@@ -252,7 +243,7 @@ func (c *conn) fallBackBare(sub *subflow) {
 
 // mapping places a mapping, notes its DATA_FIN, and keeps it if the segment does
 // not hold all that it maps. An empty mapping is none.
-func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segment) mapping {
+func (h *half) mapping(d *data, signal *wire.Signal, s *packet.Segment) mapping {
 	at, ok := d.place(signal.DSN, signal.DSN64)
 	if !ok {
 		d.strange++
@@ -277,12 +268,10 @@ func (a *Analyzer) mapping(h *half, d *data, signal *wire.Signal, s *packet.Segm
 	if start, ok := h.place(s.Seq); !ok || start > m.start || start+uint64(s.Len) < m.end {
 		h.remember(m)
 	}
-	if len(h.waiting) > 0 {
-		waiting := h.waiting
-		h.waiting = nil
-		for _, w := range waiting {
-			h.mapped(w, m, func(s span) { d.carry(h, s) }, h.wait)
-		}
+	waiting := h.waiting
+	h.waiting = nil
+	for _, w := range waiting {
+		h.mapped(w, m, func(s span) { d.carry(h, s) }, h.wait)
 	}
 	return m
 }
@@ -316,11 +305,10 @@ func (a *Analyzer) bytes(c *conn, h *half, d *data, s *packet.Segment, now mappi
 	} else {
 		h.probe.send(end, a.now)
 	}
-	switch {
-	case d.seen.end() > dataEnd && d.seen.seen-dataSeen == end-start:
-		d.probe.send(d.seen.end(), a.now)
-	case d.seen.seen-dataSeen != end-start:
+	if d.seen.seen-dataSeen != end-start {
 		d.probe.again()
+	} else if d.seen.end() > dataEnd {
+		d.probe.send(d.seen.end(), a.now)
 	}
 }
 
@@ -354,10 +342,9 @@ func (a *Analyzer) dataACK(c *conn, at side, signal *wire.Signal) {
 
 // fins takes the FIN of a segment; a subflow is closed when both are
 // acknowledged.
-func (a *Analyzer) fins(f *flow, from, at side, s *packet.Segment) {
+func (a *Analyzer) fins(f *flow, at side, s *packet.Segment) {
 	sub := f.sub
 	if s.Flags&packet.FIN != 0 && !sub.halves[at].finished {
-		f.fins[from] = true
 		h := &sub.halves[at]
 		h.finished = true
 		if place, ok := h.place(s.Seq + uint32(s.Len)); ok {

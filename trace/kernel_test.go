@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -249,15 +248,6 @@ func (p *pair) dialFast(t *testing.T, data []byte) (sent int) {
 		}
 		return err
 	})
-	var err error
-	if p.server, err = p.listener.AcceptTCP(); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []*net.TCPConn{p.client, p.server} {
-		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-	}
+	p.accept(t)
 	return sent
 }

@@ -62,6 +62,12 @@ func (p *pair) dial(t *testing.T, o mptcp.ConnectOptions) {
 		}
 		return err
 	})
+	p.accept(t)
+}
+
+// accept takes the connection that the client has opened.
+func (p *pair) accept(t *testing.T) {
+	t.Helper()
 	var err error
 	if p.server, err = p.listener.AcceptTCP(); err != nil {
 		t.Fatal(err)

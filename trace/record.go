@@ -146,15 +146,13 @@ type Opening string
 
 // What becomes of SYNs.
 const (
-	Established   Opening = "established"
-	NotAnswered   Opening = "unanswered"
-	NotAccepted   Opening = "refused"          // with a RST
-	Stripped      Opening = "no MP_JOIN"       // in the SYN-ACK
-	NotConfirmed  Opening = "no ACK"           // after the SYN-ACK
-	NotInCapture  Opening = "incomplete"       // the capture lacks the SYN-ACK
-	Unauthentic   Opening = "wrong code"       // in the SYN-ACK: of another connection
-	NotConcluded  Opening = "not concluded"    // when the connection or the capture ended
-	AsTCPFallback Opening = "established, TCP" // the connection fell back
+	Established  Opening = "established"
+	NotAnswered  Opening = "unanswered"
+	NotAccepted  Opening = "refused"    // with a RST
+	Stripped     Opening = "no MP_JOIN" // in the SYN-ACK
+	NotConfirmed Opening = "no ACK"     // after the SYN-ACK
+	NotInCapture Opening = "incomplete" // the capture lacks the SYN-ACK
+	Unauthentic  Opening = "wrong code" // in the SYN-ACK: of another connection
 )
 
 // Subflow is one TCP connection of an MPTCP connection.

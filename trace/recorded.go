@@ -17,7 +17,7 @@ func (c *conn) record(how Ending) *Connection {
 		Left: m.left, Announced: m.announced, Removed: m.removed, Fails: m.fails,
 	}
 	for i, f := range c.flows {
-		told := f.sub.record(m)
+		told := f.sub.record()
 		if i > 0 {
 			told.Join = Millis(f.sub.start.since(c.start))
 		}
@@ -79,7 +79,7 @@ func (h *half) record() Flow {
 	return f
 }
 
-func (f *subflow) record(m *multi) Subflow {
+func (f *subflow) record() Subflow {
 	s := Subflow{
 		Client: f.ends[client], Server: f.ends[server], OpenedBy: f.opener.String(), Opening: f.opening,
 		Duration: Millis(f.last.since(f.start)), SYNs: f.syns, Handshake: f.handshake,

@@ -2,6 +2,8 @@
 
 package trace
 
+import "slices"
+
 // Bounds of what is kept of mappings.
 const (
 	maxMappings = 8
@@ -47,14 +49,11 @@ func (h *half) place(seq uint32) (uint64, bool) {
 
 // remember keeps a mapping for bytes that come later.
 func (h *half) remember(m mapping) {
-	for i := range h.mappings {
-		if h.mappings[i] == m {
-			return
-		}
+	if slices.Contains(h.mappings, m) {
+		return
 	}
 	if len(h.mappings) == maxMappings {
-		copy(h.mappings, h.mappings[1:])
-		h.mappings = h.mappings[:maxMappings-1]
+		h.mappings = slices.Delete(h.mappings, 0, 1)
 	}
 	h.mappings = append(h.mappings, m)
 }
@@ -101,8 +100,7 @@ func (h *half) lookUp(at uint64, now mapping) (m mapping, found bool) {
 func (h *half) wait(s span) {
 	if len(h.waiting) == maxUnmapped {
 		h.unmapped += h.waiting[0].end - h.waiting[0].start
-		copy(h.waiting, h.waiting[1:])
-		h.waiting = h.waiting[:maxUnmapped-1]
+		h.waiting = slices.Delete(h.waiting, 0, 1)
 	}
 	h.waiting = append(h.waiting, s)
 }

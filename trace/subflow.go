@@ -5,6 +5,7 @@ package trace
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"github.com/tandem-gateway/tandem/trace/packet"
 	"github.com/tandem-gateway/tandem/trace/wire"
@@ -57,7 +58,7 @@ func (f *subflow) side(of side) side {
 }
 
 // synAgain takes a SYN that is sent again.
-func (f *subflow) synAgain(fl *flow, s *packet.Segment) {
+func (f *subflow) synAgain(s *packet.Segment) {
 	f.syns++
 	f.halves[f.opener].sent += uint64(s.Len)
 	if _, is := s.Options.Find(wire.Kind); !is && !s.OptionsCut {
@@ -74,10 +75,8 @@ func (a *Analyzer) openSubflow(c *conn, key flowKey, swapped bool, s *packet.Seg
 	opener := c.mp.sideOf(join.Token).other()
 	sub := newSubflow(opener, s, a.now)
 	sub.ids[opener], sub.nonces[opener], sub.backup = join.AddressID, join.Nonce, join.Backup
-	f := &flow{key: key, swapped: swapped, synced: true, isn: s.Seq, conn: c, sub: sub}
-	c.flows = append(c.flows, f)
+	a.addFlow(c, key, swapped, s).sub = sub
 	c.last = a.now
-	a.flows[key] = f
 	a.touch(c, &a.live)
 }
 
@@ -148,7 +147,7 @@ func (a *Analyzer) authenticate(f *flow, code []byte) {
 	}
 	for _, o := range a.tokens[f.conn.mp.tokens[answerer]] {
 		if _, ok := right(o.conn.mp); ok && o.conn != f.conn && o.side == answerer {
-			f.conn.drop(f)
+			f.conn.flows = slices.DeleteFunc(f.conn.flows, func(other *flow) bool { return other == f })
 			f.conn = o.conn
 			o.conn.flows = append(o.conn.flows, f)
 			a.touch(o.conn, &a.live)
@@ -177,32 +176,26 @@ func (a *Analyzer) confirm(f *flow, s *packet.Segment) {
 // closed notes how a subflow ended.
 func (a *Analyzer) closed(f *flow, how Close) {
 	f.sub.close = how
-	c := f.conn
-	for _, other := range c.flows {
-		if !other.sub.over() {
+	a.settle(f.conn)
+}
+
+// settle ends a connection all of whose subflows are over, unless another one may
+// come.
+func (a *Analyzer) settle(c *conn) {
+	for _, f := range c.flows {
+		if !f.sub.over() {
 			return
 		}
 	}
 	m := c.mp
-	switch {
-	case !m.multipath() || m.data[client].fin && m.data[server].fin || m.fastClose:
+	if !m.multipath() || m.data[client].fin && m.data[server].fin || m.fastClose {
 		a.end(c, c.lastEnding())
-	default:
-		a.touch(c, &a.lonely) // another subflow may come
+	} else {
+		a.touch(c, &a.lonely)
 	}
 }
 
 // over tells that nothing more is to be expected of a subflow.
 func (f *subflow) over() bool {
 	return f.close.How != NotClosed || !f.acked
-}
-
-// drop takes a flow out of a connection.
-func (c *conn) drop(f *flow) {
-	for i, other := range c.flows {
-		if other == f {
-			c.flows = append(c.flows[:i:i], c.flows[i+1:]...)
-			return
-		}
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"crypto/sha256"
-	"hash"
 )
 
 // Derive returns what is derived from a key (RFC 8684, section 3.2; RFC 6824,
@@ -34,9 +33,9 @@ func JoinCode(version uint8, local, remote uint64, localNonce, remoteNonce uint3
 	var nonces [8]byte
 	be.PutUint32(nonces[:], localNonce)
 	be.PutUint32(nonces[4:], remoteNonce)
-	function := func() hash.Hash { return sha256.New() }
+	function := sha256.New
 	if version == 0 {
-		function = func() hash.Hash { return sha1.New() }
+		function = sha1.New
 	}
 	code := hmac.New(function, key[:])
 	code.Write(nonces[:])

@@ -51,7 +51,10 @@ func ParseSignal(data []byte) (Signal, bool) {
 		}
 	}
 	if flags&flagMapping == 0 {
-		return s, len(data) == 0
+		if len(data) > 0 {
+			return Signal{}, false
+		}
+		return s, true
 	}
 	s.Mapped, s.DSN64, s.Fin = true, flags&flagDSN64 != 0, flags&flagFin != 0
 	var ok bool

@@ -116,6 +116,8 @@ func TestMalformed(t *testing.T) {
 	} {
 		if got, ok := read(unhex(t, text)); ok {
 			t.Errorf("%q is read as %+v", text, got)
+		} else if s, is := got.(wire.Signal); is && s != (wire.Signal{}) {
+			t.Errorf("%q is not well-formed, but read as %+v", text, got)
 		}
 	}
 	// Each function wants its own subtype.
