@@ -251,7 +251,8 @@ func (a *Analyzer) replace(f *flow) {
 	}
 	if c.kind == multipath && len(c.flows) > 1 {
 		if f.sub.close.How == NotClosed {
-			a.closed(f, Close{How: f.sub.close.How})
+			f.sub.replaced = true
+			a.settle(c)
 		}
 		return
 	}

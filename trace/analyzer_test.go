@@ -198,6 +198,11 @@ func TestFallbacks(t *testing.T) {
 	}
 }
 
+// useAgain begins another connection with the addresses and ports of a line.
+func useAgain(l *line) {
+	l.again(clientSide, l.next[clientSide]+5000, packet.SYN, 0)
+}
+
 func TestEndings(t *testing.T) {
 	reset := func(l *line, from int, options ...[]byte) { l.send(from, packet.RST|packet.ACK, 0, options...) }
 	reason := []byte{byte(wire.MPTCPRst)<<4 | 1, 2}
@@ -259,10 +264,27 @@ func TestEndings(t *testing.T) {
 		}, trace.Multipath, trace.Idle, trace.Close{How: trace.NotClosed}},
 		"port used again": {func(c *conversation, l *line) {
 			c.open(l)
-			again := c.line(wifi, server)
-			again.next[clientSide] += 5000
-			again.send(clientSide, packet.SYN, 0)
+			useAgain(l)
 		}, trace.Multipath, trace.Replaced, trace.Close{How: trace.NotClosed}},
+		"port of the last subflow used again": {func(c *conversation, l *line) {
+			c.open(l)
+			second := c.line(cell, other)
+			c.openJoin(second)
+			second.end(clientSide)
+			l.send(clientSide, packet.ACK, 0)
+			useAgain(l)
+			c.after(2 * time.Minute)
+		}, trace.Multipath, trace.Replaced, trace.Close{How: trace.NotClosed}},
+		"port used again after both streams": {func(c *conversation, l *line) {
+			c.open(l)
+			second := c.line(cell, other)
+			c.openJoin(second)
+			second.send(clientSide, packet.ACK, 0, c.dss(clientSide, 0, 0, 0, 0, true))
+			second.send(serverSide, packet.ACK, 0, c.dss(serverSide, 1, 0, 0, 0, true))
+			second.end(clientSide)
+			l.send(serverSide, packet.FIN|packet.ACK, 0)
+			useAgain(l)
+		}, trace.Multipath, trace.DataFIN, trace.Close{How: trace.HalfClosed, By: "server"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConversation(1)

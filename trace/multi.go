@@ -156,8 +156,11 @@ func (c *conn) lastEnding() Ending {
 			last = f.sub
 		}
 	}
-	if last == nil || last.close.How == ByReset {
+	switch {
+	case last == nil || last.close.How == ByReset:
 		return TCPReset
+	case last.replaced:
+		return Replaced
 	}
 	return TCPFIN
 }

@@ -37,6 +37,7 @@ type subflow struct {
 	finPlace   [2]uint64
 	acks       [2]uint64 // place that the peer of a side has acknowledged
 	close      Close
+	replaced   bool // its addresses and ports are used again
 	// bare counts segments in sequence without MPTCP option.
 	bare int
 }
@@ -197,5 +198,5 @@ func (a *Analyzer) settle(c *conn) {
 
 // over tells that nothing more is to be expected of a subflow.
 func (f *subflow) over() bool {
-	return f.close.How != NotClosed || !f.acked
+	return f.close.How != NotClosed || !f.acked || f.replaced
 }
