@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Inline turns a plot that [Plot.Save] has written into an element of an HTML
+// Inline turns a plot, as [Plot.SVG] gives it, into an element of an HTML
 // page: without declarations, as wide as there is room, and with colours that
 // come from the page. See [Style].
 func Inline(svg []byte) []byte {

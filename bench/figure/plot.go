@@ -6,6 +6,7 @@
 package figure
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image/color"
@@ -308,27 +309,30 @@ func (p *Plot) line(s Series) {
 	}
 }
 
-// Save writes the plot as SVG into a file, whose directory is made if it is not
-// there. The error is also that of what was drawn before: values that are not
-// numbers, or series of unequal length.
-func (p *Plot) Save(file string) error {
+// SVG is the plot as an image. The error is also that of what was drawn before:
+// values that are not numbers, or series of unequal length.
+func (p *Plot) SVG() ([]byte, error) {
 	if p.err != nil {
-		return fmt.Errorf("plot %s: %w", file, p.err)
+		return nil, p.err
 	}
 	canvas := vgsvg.New(width, height)
 	p.draw(draw.New(canvas))
+	var svg bytes.Buffer
+	_, err := canvas.WriteTo(&svg)
+	return svg.Bytes(), err
+}
+
+// Save writes the plot as SVG into a file, whose directory is made if it is not
+// there.
+func (p *Plot) Save(file string) error {
+	svg, err := p.SVG()
+	if err != nil {
+		return fmt.Errorf("plot %s: %w", file, err)
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	if _, err := canvas.WriteTo(f); err != nil {
-		f.Close()
-		return fmt.Errorf("plot %s: %w", file, err)
-	}
-	return f.Close()
+	return os.WriteFile(file, svg, 0o666)
 }
 
 // draw draws the plot with its legend to the right, where it covers nothing.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bench/await"
 	"github.com/tandem-gateway/tandem/bench/experiment"
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/capture"
 	"github.com/tandem-gateway/tandem/bench/workload"
@@ -296,5 +297,5 @@ func report(r *experiment.Result, all analysis, multi, plain, stripped *known) {
 	r.Ours(chapter3, "all of them, in the tables above; of %d MPTCP connections, median join delay %s ms, RTT difference %s ms, share of the first subflow %s %%",
 		all.Outcomes[trace.Multipath], experiment.Number(d.Join.Percentile(50)), experiment.Number(d.RTTDifference.Percentile(50)), experiment.Number(d.FirstShare.Percentile(50)))
 	r.Note("The thesis analyzed clients of a public server; these are clients of a lab, so that what they did is known. %d packets were analyzed in %s ms.",
-		all.Capture.Packets, experiment.Number(float64(all.took.Microseconds())/1000))
+		all.Capture.Packets, experiment.Number(figure.Milliseconds(all.took)))
 }

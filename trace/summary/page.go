@@ -8,8 +8,6 @@ import (
 	"html/template"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -79,25 +77,16 @@ type picture struct {
 // WritePage writes a page of HTML with everything in it. Name is that of the
 // capture.
 func (s *Summary) WritePage(w io.Writer, name string) error {
-	dir, err := os.MkdirTemp("", "tandem-trace-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	var pictures []picture
 	for _, p := range s.Plots() {
-		file := filepath.Join(dir, p.Name+".svg")
-		if err := p.Save(file); err != nil {
-			return err
-		}
-		svg, err := os.ReadFile(file)
+		svg, err := p.SVG()
 		if err != nil {
-			return err
+			return fmt.Errorf("plot %s: %w", p.Name, err)
 		}
 		// Plots are drawn by package figure, which escapes their texts.
 		pictures = append(pictures, picture{p.Title(), template.HTML(figure.Inline(svg))})
 	}
-	err = layout.Execute(w, map[string]any{
+	err := layout.Execute(w, map[string]any{
 		"Name": name, "Style": page.Style(), "Tables": s.Tables(), "Pictures": pictures,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ package summary
 import (
 	"time"
 
+	"github.com/tandem-gateway/tandem/bench/figure"
 	"github.com/tandem-gateway/tandem/trace"
 	"github.com/tandem-gateway/tandem/trace/packet"
 )
@@ -238,6 +239,6 @@ func (s *Summary) End(capture packet.Stats, counts trace.Counts) {
 	s.Capture, s.Counts = capture, counts
 }
 
-func millis(m trace.Millis) float64 { return float64(m) / float64(time.Millisecond) }
+func millis(m trace.Millis) float64 { return figure.Milliseconds(time.Duration(m)) }
 
 func percent(part, whole uint64) float64 { return 100 * float64(part) / float64(whole) }

@@ -65,22 +65,18 @@ func (s *Summary) dataset() experiment.Table {
 // connections is what became of those that asked for MPTCP.
 func (s *Summary) connections() experiment.Table {
 	t := experiment.Table{Title: "Connections that asked for MPTCP", Columns: []string{"what", "number", "share", "note"}}
-	row := func(what string, n uint64, note string) {
-		t.Rows = append(t.Rows, []string{what, plural.Digits(n), share(n, s.Counts.MPTCP), note})
-	}
-	row("MPTCP", s.Outcomes[trace.Multipath], list(s.Versions, func(v uint8) string { return "version " + strconv.Itoa(int(v)) }))
-	row("fell back to TCP", s.Outcomes[trace.FellBack], list(s.Fallbacks, text))
+	asked, n := s.Counts.MPTCP, s.Outcomes[trace.Multipath]
+	t.Rows = append(t.Rows,
+		counted("MPTCP", n, asked, list(s.Versions, func(v uint8) string { return "version " + strconv.Itoa(int(v)) })),
+		counted("fell back to TCP", s.Outcomes[trace.FellBack], asked, list(s.Fallbacks, text)))
 	for _, o := range []trace.Outcome{trace.Refused, trace.Unanswered, trace.Aborted, trace.Incomplete} {
-		row(string(o), s.Outcomes[o], "")
+		t.Rows = append(t.Rows, counted(string(o), s.Outcomes[o], asked, ""))
 	}
-	n := s.Outcomes[trace.Multipath]
-	of := func(what string, k uint64, note string) {
-		t.Rows = append(t.Rows, []string{what, plural.Digits(k), share(k, n), note})
-	}
-	of("of MPTCP: Fast Open", s.FastOpen, "")
-	of("of MPTCP: checksums", s.Checksum, "")
-	of("of MPTCP: with reinjections", s.Reinjecting, "")
-	t.Rows = append(t.Rows, []string{"of MPTCP: ended", "", "", list(s.Endings, text)})
+	t.Rows = append(t.Rows,
+		counted("of MPTCP: Fast Open", s.FastOpen, n, ""),
+		counted("of MPTCP: checksums", s.Checksum, n, ""),
+		counted("of MPTCP: with reinjections", s.Reinjecting, n, ""),
+		[]string{"of MPTCP: ended", "", "", list(s.Endings, text)})
 	for _, d := range []struct {
 		name string
 		b    Bytes
@@ -100,22 +96,18 @@ func (s *Summary) subflows() experiment.Table {
 	t := experiment.Table{Title: "Subflows of MPTCP connections", Columns: []string{"what", "number", "share", "note"}}
 	n := s.Outcomes[trace.Multipath]
 	for _, k := range slices.Sorted(maps.Keys(s.Established)) {
-		what := "connections with " + strconv.Itoa(k)
-		t.Rows = append(t.Rows, []string{what, plural.Digits(s.Established[k]), share(s.Established[k], n), ""})
+		t.Rows = append(t.Rows, counted("connections with "+strconv.Itoa(k), s.Established[k], n, ""))
 	}
 	var asked uint64
 	for _, k := range s.Joins {
 		asked += k
 	}
 	joined := s.Joins[trace.Established]
-	row := func(what string, k, of uint64, note string) {
-		t.Rows = append(t.Rows, []string{what, plural.Digits(k), share(k, of), note})
-	}
-	row("asked for with MP_JOIN", asked, asked, list(s.Joins, text))
-	row("of joined: opened by the server", s.JoinsByServer, joined, "")
-	row("of joined: backup", s.Backups, joined, "")
-	row("of joined: unused", s.Unused, joined, "")
 	t.Rows = append(t.Rows,
+		counted("asked for with MP_JOIN", asked, asked, list(s.Joins, text)),
+		counted("of joined: opened by the server", s.JoinsByServer, joined, ""),
+		counted("of joined: backup", s.Backups, joined, ""),
+		counted("of joined: unused", s.Unused, joined, ""),
 		[]string{"all: closed", "", "", list(s.Closes, text)},
 		[]string{"all: reasons of RSTs", "", "", list(s.Resets, func(r string) string { return r })},
 		[]string{"options", "", "", fmt.Sprintf("ADD_ADDR %s, REMOVE_ADDR %s, MP_PRIO %s, MP_FAIL %s",
@@ -168,6 +160,11 @@ func (s *Summary) Write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// counted is a row of a number with its share of another one.
+func counted(what string, n, of uint64, note string) []string {
+	return []string{what, plural.Digits(n), share(n, of), note}
 }
 
 func text[T ~string](t T) string { return string(t) }
