@@ -100,13 +100,12 @@ func runTrace(cmd *cobra.Command, name string, o trace.Options, out traceOutput)
 	}
 	if err == io.EOF {
 		err = nil
+	} else if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
 	}
 	a.Close()
 	total.End(r.Stats(), a.Counts())
 	// What was read is told in any case.
-	if err != nil {
-		err = fmt.Errorf("%s: %w", name, err)
-	}
 	return errors.Join(err, print.end(total), writeTracePage(total, name, out.page))
 }
 
@@ -131,12 +130,12 @@ func writeTracePage(s *summary.Summary, name, file string) error {
 	return errors.Join(s.WritePage(f, filepath.Base(name)), f.Close())
 }
 
-// tracePrinter prints connections, or the summary.
+// tracePrinter prints connections, or the summary. Its writer keeps the first
+// error for the end.
 type tracePrinter struct {
 	traceOutput
 	w       *bufio.Writer
 	flushed time.Time
-	err     error
 }
 
 const traceColumns = "%8s  %-15s  %10s  %-10s  %-10s  %-43s  %-43s  %8s  %8s  %8s  %5s  %s\n"
@@ -144,15 +143,9 @@ const traceColumns = "%8s  %-15s  %10s  %-10s  %-10s  %-43s  %-43s  %8s  %8s  %8
 func newTracePrinter(w io.Writer, out traceOutput) *tracePrinter {
 	p := &tracePrinter{traceOutput: out, w: bufio.NewWriter(w), flushed: time.Now()}
 	if p.connections && !p.json {
-		p.printf(traceColumns, "NUMBER", "START", "DURATION", "OUTCOME", "ENDING", "CLIENT", "SERVER", "UP", "DOWN", "AGAIN", "PATHS", "FALLBACK")
+		fmt.Fprintf(p.w, traceColumns, "NUMBER", "START", "DURATION", "OUTCOME", "ENDING", "CLIENT", "SERVER", "UP", "DOWN", "AGAIN", "PATHS", "FALLBACK")
 	}
 	return p
-}
-
-func (p *tracePrinter) printf(format string, args ...any) {
-	if _, err := fmt.Fprintf(p.w, format, args...); err != nil && p.err == nil {
-		p.err = err
-	}
 }
 
 // connection prints a connection that is over.
@@ -161,18 +154,14 @@ func (p *tracePrinter) connection(c *trace.Connection) {
 		return
 	}
 	if p.json {
-		if err := json.NewEncoder(p.w).Encode(c); err != nil && p.err == nil {
-			p.err = err
-		}
+		_ = json.NewEncoder(p.w).Encode(c) // fails only if the writer does
 	} else {
 		p.line(c)
 	}
 	// A capture may come slowly.
 	if now := time.Now(); now.Sub(p.flushed) > time.Second {
 		p.flushed = now
-		if err := p.w.Flush(); err != nil && p.err == nil {
-			p.err = err
-		}
+		p.w.Flush()
 	}
 }
 
@@ -184,7 +173,7 @@ func (p *tracePrinter) line(c *trace.Connection) {
 			established++
 		}
 	}
-	p.printf(traceColumns, fmt.Sprint(c.Number), c.Start.Format("15:04:05.000000"), seconds(c.Duration), c.Outcome, c.Ending,
+	fmt.Fprintf(p.w, traceColumns, fmt.Sprint(c.Number), c.Start.Format("15:04:05.000000"), seconds(c.Duration), c.Outcome, c.Ending,
 		c.Client, c.Server, bytesText(c.Up.Bytes), bytesText(c.Down.Bytes), bytesText(c.Up.Reinjected+c.Down.Reinjected),
 		fmt.Sprint(established), c.Fallback)
 	if !p.subflows {
@@ -203,9 +192,7 @@ func (p *tracePrinter) line(c *trace.Connection) {
 		fmt.Fprintf(t, "          %d\t%s\t%s\tby %s\t%s\tafter %s\thandshake %s\tup %s\tdown %s\tagain %s\t%s\n", i+1, s.Client, s.Server, s.OpenedBy, s.Opening,
 			seconds(s.Join), milliText(s.Handshake), bytesText(s.Up.Bytes), bytesText(s.Down.Bytes), bytesText(s.Up.Reinjected+s.Down.Reinjected), strings.Join(notes, ", "))
 	}
-	if err := t.Flush(); err != nil && p.err == nil {
-		p.err = err
-	}
+	t.Flush()
 }
 
 // end prints the summary if that is wanted.
@@ -218,7 +205,10 @@ func (p *tracePrinter) end(s *summary.Summary) error {
 	default:
 		err = s.Write(p.w)
 	}
-	return errors.Join(p.err, err, p.w.Flush())
+	if err != nil {
+		return err
+	}
+	return p.w.Flush()
 }
 
 func seconds(m trace.Millis) string { return fmt.Sprintf("%.3fs", time.Duration(m).Seconds()) }
