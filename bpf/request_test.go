@@ -280,3 +280,21 @@ func TestUserTimeoutCoding(t *testing.T) {
 		t.Errorf("ten hours are %#x", coded)
 	}
 }
+
+// TestLateAnswer has an answer come to a request that was not written yet: it is
+// one to an earlier request, and the new one is made nevertheless.
+func TestLateAnswer(t *testing.T) {
+	c := steer(t, 0, 0, Policy{})
+	asked := readAll(t, c.s)
+	// Nothing is written before something comes.
+	at(t, c.Aggregator, func() error {
+		return c.s.Answer(Reply{Token: c.serverToken, Record: Record{Type: 3, Value: [3]byte{0, 0, 9}}})
+	})
+	want := Record{Type: 3, Value: [3]byte{1, 2, 3}}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, want) })
+	c.move(t, c.client, c.server, 1)
+	c.move(t, c.server, c.client, 100_000)
+	if a := next(t, asked, c.serverToken); a.Record != want || a.Answer {
+		t.Errorf("%+v", a)
+	}
+}

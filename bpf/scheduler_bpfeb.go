@@ -124,6 +124,8 @@ type schedulerRequest struct {
 	Next    uint64
 	Left    uint32
 	Subflow uint32
+	Written uint32
+	Padding uint32
 }
 
 type schedulerRequests struct {

@@ -49,6 +49,8 @@ struct request {
 	__u64 next;    /* ns, when to write it again, or to give it up */
 	__u32 left;    /* how often to write it yet */
 	__u32 subflow; /* number of the only one to write it on, or 0 */
+	__u32 written; /* it was, at least once */
+	__u32 padding;
 };
 
 struct requests {
@@ -194,6 +196,7 @@ static __always_inline void write_request(struct bpf_sock_ops *ctx, struct tcp_s
 	option = request->option;
 	if (!bpf_store_hdr_opt(ctx, &option, option.kind == EXPERIMENT ? OPTION_LENGTH : USER_TIMEOUT_LENGTH, 0)) {
 		request->left--;
+		request->written = 1;
 		request->next = bpf_ktime_get_ns() + WRITE_GAP + (tp->srtt_us >> 3) * 2000ULL;
 	}
 	/* There is nothing to wait for after an answer, or a timeout. */
@@ -201,7 +204,8 @@ static __always_inline void write_request(struct bpf_sock_ops *ctx, struct tcp_s
 		request->option.kind = 0;
 }
 
-/* Ends the request that an echo answers. */
+/* Ends the request that an echo answers. Nothing answers one that was not written
+ * yet: such an echo is a late one of an earlier request of its type. */
 static __always_inline bool answered(__u32 token, __u8 type)
 {
 	struct requests *r = bpf_map_lookup_elem(&outgoing, &token);
@@ -211,7 +215,7 @@ static __always_inline bool answered(__u32 token, __u8 type)
 	for (__u32 i = 0; i < REQUESTS; i++) {
 		struct request *request = &r->all[i];
 
-		if (request->option.kind == EXPERIMENT && request->option.data[TYPE_AT] == type) {
+		if (request->option.kind == EXPERIMENT && request->option.data[TYPE_AT] == type && request->written) {
 			request->option.kind = 0;
 			return true;
 		}
