@@ -3,14 +3,18 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 func TestPrimary(t *testing.T) {
@@ -207,5 +211,51 @@ func TestLatePolicy(t *testing.T) {
 				t.Errorf("path %d has subflow %d, want %d", i, path.Subflow, want)
 			}
 		}
+	}
+}
+
+// TestEndsWithoutProgram has a subflow end whose congestion control somebody has
+// just changed, so that nothing of the programs runs when it does.
+func TestEndsWithoutProgram(t *testing.T) {
+	c := steer(t, 0, 0, Policy{})
+	c.s.walking.Lock() // nobody changes it back
+	letGo := sync.OnceFunc(c.s.walking.Unlock)
+	t.Cleanup(letGo)
+	raw, err := c.client.SyscallConn()
+	if err == nil {
+		var setErr error
+		err = raw.Control(func(fd uintptr) {
+			setErr = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
+		})
+		err = errors.Join(err, setErr)
+	}
+	if err == nil {
+		err = labtest.Start(t, c.Client, "ss", "-K", "src", c.Cell.Addr.V4.String()).Wait()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.awaitEstablished(t, 1)
+	letGo()
+	labtest.Await(t, patience, "the first path alone", func() bool {
+		state := c.state(t, c.ends)
+		return state[0].Subflow == 1 && state[1].Subflow == 0
+	})
+}
+
+// TestAttemptIsNoPath: a subflow that the peer has not answered yet takes no path
+// from those that will stand.
+func TestAttemptIsNoPath(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	filter(t, tp.Aggregator, "input", fmt.Sprintf("ip saddr %v drop", tp.Cell.Addr.V4))
+	c := &steered{TwoPath: tp, s: steeringIn(t, tp.Client, Options{Steering: true})}
+	e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
+	labtest.Await(t, patience, "an attempt", func() bool {
+		list := e.subflows(t)
+		return len(list) == 2 && list[1].TCP.State == mptcp.StateSynSent
+	})
+	c.set(t, e, Policy{})
+	if state := c.state(t, e); state[0].Subflow != 1 || state[1].Subflow != 0 {
+		t.Errorf("%+v, want the first path alone", state[:2])
 	}
 }

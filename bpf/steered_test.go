@@ -149,16 +149,25 @@ func (e *ends) bulk(t *testing.T) (stop func()) {
 	return stop
 }
 
+// subflows are those of the client.
+func (e *ends) subflows(t *testing.T) (list []mptcp.Subflow) {
+	t.Helper()
+	raw, err := e.client.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if controlErr := raw.Control(func(fd uintptr) { list, err = mptcp.Subflows(int(fd)) }); controlErr != nil || err != nil {
+		t.Fatal(controlErr, err)
+	}
+	return list
+}
+
 // awaitEstablished waits until the client has n established subflows.
 func (e *ends) awaitEstablished(t *testing.T, n int) {
 	t.Helper()
 	labtest.Await(t, patience, fmt.Sprintf("%d subflows", n), func() bool {
-		var list []mptcp.Subflow
-		raw, err := e.client.SyscallConn()
-		if err == nil {
-			raw.Control(func(fd uintptr) { list, err = mptcp.Subflows(int(fd)) })
-		}
-		return err == nil && len(list) == n &&
+		list := e.subflows(t)
+		return len(list) == n &&
 			!slices.ContainsFunc(list, func(s mptcp.Subflow) bool { return s.TCP.State != mptcp.StateEstablished })
 	})
 }

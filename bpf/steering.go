@@ -44,7 +44,7 @@ type Steering struct {
 
 	instance string // part of the names of congestion controls
 
-	walking sync.Mutex // through the sockets, twice where it takes that
+	walking sync.Mutex // through the sockets, again where it takes that
 
 	mu         sync.Mutex
 	generation uint32
@@ -269,21 +269,24 @@ func (s *Steering) bringInLine(token uint32) (subflows int, err error) {
 
 // walk has all subflows of the thread's namespace do what the policies say, and
 // calls f for each that has one, with the token of its connection and the
-// callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG). It does so once more where
-// the programs have met subflows that they did not know beside others: which path
-// such a one is depends on all of them.
+// callback flags that it had (BPF_SOCK_OPS_…_CB_FLAG). It does so again as long as
+// the programs meet subflows that they did not know beside others: which path such
+// a one is depends on all of them.
 func (s *Steering) walk(f func(token, hooks uint32)) error {
 	s.walking.Lock()
 	defer s.walking.Unlock()
 	before, err := s.putOff()
-	if err == nil {
-		err = s.walkOnce(f)
+	for err == nil {
+		if err = s.walkOnce(f); err != nil {
+			break
+		}
+		var after uint32
+		if after, err = s.putOff(); after == before {
+			break
+		}
+		before, f = after, func(uint32, uint32) {}
 	}
-	after, readErr := s.putOff()
-	if err = errors.Join(err, readErr); err != nil || after == before {
-		return err
-	}
-	return s.walkOnce(func(uint32, uint32) {})
+	return err
 }
 
 func (s *Steering) putOff() (n uint32, err error) {

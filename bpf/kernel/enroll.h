@@ -100,6 +100,7 @@ static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_
 		return NULL;
 	if (s->token)
 		return s;
+	s->original = family_of(tp);
 	s->path = claim(c, number, addresses);
 	if (s->path >= PATHS)
 		return NULL;
@@ -117,7 +118,6 @@ static __always_inline struct steered *enroll(struct tcp_sock *tp, struct mptcp_
 	for (__u32 i = 0; i < PATHS; i++)
 		c->paths[i].base = c->paths[i].assigned;
 	s->subflow = number;
-	s->original = family_of(tp);
 	s->token = token;
 	return s;
 }
@@ -153,7 +153,6 @@ static __always_inline void kick(void *where, struct steered *s, const struct po
 	s->kicking = 1;
 	bpf_setsockopt(where, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
 	s->kicking = 0;
-	s->deserted = 0;
 }
 
 #endif

@@ -71,7 +71,7 @@ struct {
 
 /* A subflow that is steered. */
 struct steered {
-	__u32 token;
+	__u32 token;   /* 0: it is not ours yet, or not any more */
 	__u32 subflow; /* its number, or UNNUMBERED */
 	__u32 path;
 	__u32 family;
@@ -84,7 +84,6 @@ struct steered {
 	__u8 asking;   /* requests of the connection are in flight */
 	__u8 answering; /* the policy is SERVER */
 	__u8 kicking;  /* it is us who change the congestion control */
-	__u8 deserted; /* it is not ours (yet, or any more) */
 };
 
 struct {
@@ -256,8 +255,11 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	c = connection_by(token);
 	if (!c)
 		return 0;
+	/* What may never come to be is no path yet. */
+	if (skc->skc_state == BPF_TCP_SYN_SENT && addresses_of(subflow) != FIRST_ADDRESSES)
+		return 0;
 	if (!s || !s->token) {
-		if (addresses_of(subflow) != FIRST_ADDRESSES && put_off_once(c, number_of(subflow))) {
+		if (!s && addresses_of(subflow) != FIRST_ADDRESSES && put_off_once(c, number_of(subflow))) {
 			__sync_fetch_and_add(&put_off, 1);
 			return 0;
 		}
@@ -272,7 +274,7 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	path = &c->paths[within(s->path)];
 	judge(p, c, s->path, bpf_ktime_get_ns());
 	limit = decide(p, c, s->path, bpf_ktime_get_ns());
-	if (joins || s->deserted || (p->family && s->family != p->family) || (limit && !path->limit)) {
+	if (joins || (p->family && s->family != p->family) || (limit && !path->limit)) {
 		kick(tp, s, p);
 	} else if (!limit && path->limit) {
 		path->limit = 0;

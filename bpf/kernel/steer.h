@@ -225,20 +225,20 @@ static __always_inline void leave(struct sock *sk)
 	c = bpf_map_lookup_elem(&connections, &s->token);
 	if (!p || !c)
 		return;
-	if (sk->__sk_common.skc_state != BPF_TCP_CLOSE) {
-		/* The kernel does so with new subflows when options of the
-		 * connection's socket were set (sync_socket_options). */
-		s->deserted = 1;
-		/* A walk that was asked for before may have passed this subflow, if
-		 * it is new. */
-		c->waking = 0;
-		wake(c, s->token);
-		return;
-	}
 	c->paths[within(s->path)].subflow = 0;
 	for (__u32 i = 0; i < PATHS; i++)
 		c->paths[i].base = c->paths[i].assigned;
-	look_after(p, c, s->token, within(s->path), bpf_ktime_get_ns());
+	if (sk->__sk_common.skc_state == BPF_TCP_CLOSE) {
+		look_after(p, c, s->token, within(s->path), bpf_ktime_get_ns());
+		return;
+	}
+	/* The kernel does so with new subflows when options of the connection's
+	 * socket were set (sync_socket_options). A walk has it join again; its end
+	 * until then would be told to nobody. One that was asked for before may have
+	 * passed this subflow, if it is new. */
+	c->waking = 0;
+	wake(c, s->token);
+	s->token = 0;
 }
 
 #endif
