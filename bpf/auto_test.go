@@ -70,6 +70,24 @@ func TestAutoHurts(t *testing.T) {
 	}
 }
 
+// TestAutoLooksFirst: a path of no use gets little more than it takes to see that,
+// at once and when it is closed.
+func TestAutoLooksFirst(t *testing.T) {
+	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 400e3, Delay: 20 * time.Millisecond})
+	c.awaitThin(t, 0)
+	before := c.state(t, c.ends)[1].Sent
+	stop := c.bulk(t)
+	labtest.Await(t, patience, "second path was tried and left", func() bool {
+		second := c.state(t, c.ends)[1]
+		return second.Sent > before && second.Limit == 0 && second.Queued == 0
+	})
+	c.awaitSent(t, c.ends, 0, 2e6)
+	stop()
+	if got := c.state(t, c.ends)[1].Sent - before; got > 2*burst {
+		t.Errorf("%d bytes on a path of no use", got)
+	}
+}
+
 // TestAutoDies has the path in use fail.
 func TestAutoDies(t *testing.T) {
 	c := auto(t, lab.LinkSpec{Rate: 20e6, Delay: 5 * time.Millisecond}, lab.LinkSpec{Rate: 20e6, Delay: 30 * time.Millisecond})

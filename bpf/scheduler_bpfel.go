@@ -59,12 +59,13 @@ type schedulerConnection struct {
 		Lost       uint8
 		Padding    [3]uint8
 		Refused    schedulerSubflowOption
-		PaddingToo uint32
+		Unproven   uint32
 	}
 	ChosenAt        uint64
 	EpochAt         uint64
 	Acked           uint64
 	Window          uint64
+	Room            uint64
 	Delivered       uint64
 	DeliveredBefore uint64
 	Peak            uint64
@@ -173,6 +174,7 @@ const (
 	schedulerMapWakes                   = "wakes"
 	schedulerProgAnyInAckEvent          = "any_in_ack_event"
 	schedulerProgAnyRelease             = "any_release"
+	schedulerProgAnySndbufExpand        = "any_sndbuf_expand"
 	schedulerProgBbrCongControl         = "bbr_cong_control"
 	schedulerProgBbrWrappedCwndEvent    = "bbr_wrapped_cwnd_event"
 	schedulerProgBbrWrappedInit         = "bbr_wrapped_init"
@@ -248,6 +250,7 @@ type schedulerSpecs struct {
 type schedulerProgramSpecs struct {
 	AnyInAckEvent          *ebpf.ProgramSpec `ebpf:"any_in_ack_event"`
 	AnyRelease             *ebpf.ProgramSpec `ebpf:"any_release"`
+	AnySndbufExpand        *ebpf.ProgramSpec `ebpf:"any_sndbuf_expand"`
 	BbrCongControl         *ebpf.ProgramSpec `ebpf:"bbr_cong_control"`
 	BbrWrappedCwndEvent    *ebpf.ProgramSpec `ebpf:"bbr_wrapped_cwnd_event"`
 	BbrWrappedInit         *ebpf.ProgramSpec `ebpf:"bbr_wrapped_init"`
@@ -377,6 +380,7 @@ type schedulerVariables struct {
 type schedulerPrograms struct {
 	AnyInAckEvent          *ebpf.Program `ebpf:"any_in_ack_event"`
 	AnyRelease             *ebpf.Program `ebpf:"any_release"`
+	AnySndbufExpand        *ebpf.Program `ebpf:"any_sndbuf_expand"`
 	BbrCongControl         *ebpf.Program `ebpf:"bbr_cong_control"`
 	BbrWrappedCwndEvent    *ebpf.Program `ebpf:"bbr_wrapped_cwnd_event"`
 	BbrWrappedInit         *ebpf.Program `ebpf:"bbr_wrapped_init"`
@@ -407,6 +411,7 @@ func (p *schedulerPrograms) Close() error {
 	return _SchedulerClose(
 		p.AnyInAckEvent,
 		p.AnyRelease,
+		p.AnySndbufExpand,
 		p.BbrCongControl,
 		p.BbrWrappedCwndEvent,
 		p.BbrWrappedInit,

@@ -5,20 +5,19 @@
  *
  * As long as a connection has little to send it uses one path, that with the
  * smallest delay. Once that is full, others are tried, one at a time: what is
- * delivered to the peer in order is compared with what was delivered before. A
- * path that adds to it stays, another one is left alone for a time that doubles
- * with each failure. So a path that hurts costs one trial now and then, and a
- * path is not tried at all as long as the window of the connection could not
- * bridge its delay. What has worked before, between the same addresses, is used
- * at once. */
+ * acknowledged on all paths is compared with what it was before, which is less if
+ * one stands still because the window is full of what waits for another. A path
+ * that adds to it stays, another one is left alone for a time that doubles with
+ * each failure. So a path that hurts costs one trial now and then, and a path is
+ * not tried at all as long as the window of the connection could not bridge its
+ * delay. What has worked before, between the same addresses, is used as soon as
+ * that is so. */
 
 #ifndef TANDEM_AUTO_H
 #define TANDEM_AUTO_H
 
 #include "trial.h"
 
-#define CLEAN_EPOCHS 2	     /* before a trial: nobody waits for what another path has yet to deliver */
-#define UNSETTLED (2000 * MS) /* for that long at most one waits for a rate to stop growing */
 #define BAD_EPOCHS 5	     /* in a row: a path that was taken hurts */
 #define MOST_NOT_SENT (1 << 20)
 
@@ -42,39 +41,66 @@ APART __u32 weakest(const struct connection *c)
 /* The kernel's scheduler believes the rate of a path: what it has put on one that
  * is slower than that holds up all others. So paths beside the first begin with
  * little, get twice or four times as much as long as they keep up with it, and not
- * quite what they deliver once they queue. */
-APART int set_cap(struct path *path, __u64 time)
+ * quite what they deliver once they queue; but half of the most that they did, since
+ * what they have got already is sent no faster than that either. In an epoch that is
+ * shorter than a round trip ACKs may not come. */
+static __always_inline void set_cap(struct path *path, __u64 rate)
 {
-	__u64 acked, rate;
+	__u64 kept = rate, least = path->most / 2 > LEAST_RATE ? path->most / 2 : LEAST_RATE;
+
+	path->growing = 0;
+	if (!path->cap)
+		return;
+	if (path->srtt_us * 1000ULL > EPOCH && path->rate > kept)
+		kept = path->rate;
+	if (queues(path)) {
+		if (rate && rate / 8 * 7 < path->cap)
+			path->cap = rate / 8 * 7;
+		if (path->cap < least)
+			path->cap = least;
+	} else if (kept >= path->cap / 4 * 3 && path->cap < UNLIMITED / 4) {
+		path->cap *= path->srtt_us < path->min_rtt_us + 5000 ? 4 : 2;
+		path->growing = 1;
+	}
+}
+
+/* What was acknowledged on a path in an epoch of that length, in bytes. */
+APART __u64 account(struct path *path, __u64 time)
+{
+	__u64 acked, bytes, rate;
 
 	if (!path)
 		return 0;
 	acked = path->assigned - path->unacked;
-	rate = (acked - path->epoch_acked) * NSEC_PER_SEC / time;
+	bytes = acked > path->epoch_acked ? acked - path->epoch_acked : 0; /* or it is a new subflow */
 	path->epoch_acked = acked;
+	rate = bytes * NSEC_PER_SEC / time;
 	if (rate > path->most)
 		path->most = rate;
-	path->growing = 0;
-	if (!path->cap)
+	set_cap(path, rate);
+	return bytes;
+}
+
+/* What is acknowledged does not grow any more, and nobody waits for what a path
+ * that is not open has yet to deliver. */
+APART int settled(struct connection *c, __u64 now)
+{
+	__u64 since;
+	bool growing;
+
+	if (!c)
 		return 0;
-	if (queues(path)) {
-		if (rate && rate / 8 * 7 < path->cap)
-			path->cap = rate / 8 * 7;
-		if (path->cap < LEAST_RATE)
-			path->cap = LEAST_RATE;
-	} else if (rate >= path->cap / 4 * 3 && path->cap < UNLIMITED / 4) {
-		path->cap *= path->srtt_us < path->min_rtt_us + 5000 ? 4 : 2;
-		path->growing = 1;
-	}
-	return 0;
+	since = now - c->changed_at;
+	growing = c->delivered / 8 * 7 > c->peak;
+	if (c->delivered > c->peak || since < EPOCH)
+		c->peak = c->delivered;
+	return since >= EPOCH && c->clean && (since >= UNSETTLED || !growing);
 }
 
 /* At the end of an epoch. */
 APART int think(const struct policy *p, struct connection *c, __u64 now)
 {
-	__u32 i, fit, clean;
-	bool growing;
-	__u64 since;
+	__u32 i, fit;
 
 	if (!p || !c)
 		return 0;
@@ -84,30 +110,27 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 			c->open &= ~(1 << i);
 	if (c->trial && !is_open(c, c->trial - 1))
 		c->trial = 0;
-	clean = drained(c);
-	c->clean = clean ? c->clean + 1 : 0;
-	if (!bulky(c, now) && !(c->backlog && (c->trial || !clean))) {
+	c->clean = drained(c);
+	if (!bulky(c, now) && !(c->backlog && (c->trial || !c->clean))) {
 		c->open = 0;
 		c->trial = 0;
-		c->clean = 0;
 		return 0;
 	}
+	make_room(p, c, fit, now);
 	if (!c->open)
-		return begin_bulk(p, c, fit, now);
-	if (c->trial)
+		begin_bulk(p, c, fit, now);
+	else if (c->trial)
 		return judge_trial(c, now);
-	if (c->open & (c->open - 1)) {
+	else if (open_good(p, c, fit, now))
+		return 0;
+	i = only_path(c);
+	if (i >= PATHS) {
 		c->bad = c->delivered < c->before ? c->bad + 1 : 0;
 		if (c->bad >= BAD_EPOCHS)
 			close_path(c, weakest(c), now);
 		return 0;
 	}
-	since = now - c->changed_at;
-	growing = c->delivered / 8 * 7 > c->peak;
-	if (c->delivered > c->peak || since < 2 * EPOCH)
-		c->peak = c->delivered;
-	i = only_path(c);
-	if (!(i < PATHS && holds_up(c, i, now)) && (c->clean < CLEAN_EPOCHS || (since < UNSETTLED && growing)))
+	if (!settled(c, now) && !holds_up(c, i, now))
 		return 0;
 	i = candidate(p, c, now);
 	if (i < PATHS)
@@ -120,21 +143,20 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 static __always_inline void observe(const struct policy *p, struct connection *c, const struct mptcp_sock *connection,
 				    __u64 now)
 {
-	__u64 epoch = c->epoch_at, time = now - epoch, acked, window;
+	__u64 epoch = c->epoch_at, time = now - epoch, acked = 0, window;
 
 	if (time < EPOCH || __sync_val_compare_and_swap(&c->epoch_at, epoch, now) != epoch)
 		return;
-	acked = BPF_CORE_READ(connection, bytes_acked);
 	window = BPF_CORE_READ(connection, wnd_end) - BPF_CORE_READ(connection, snd_una);
 	c->window = BPF_CORE_READ((const struct sock *)connection, sk_sndbuf);
 	if (window < c->window)
 		c->window = window;
 	c->backlog = BPF_CORE_READ(connection, write_seq) != BPF_CORE_READ(connection, snd_una);
-	c->delivered_before = c->delivered;
-	c->delivered = epoch ? (acked - c->acked) * NSEC_PER_SEC / time : 0;
-	c->acked = acked;
 	for (__u32 i = 0; i < PATHS; i++)
-		set_cap(&c->paths[i], time);
+		acked += account(&c->paths[i], time);
+	c->delivered_before = c->delivered;
+	c->delivered = epoch ? acked * NSEC_PER_SEC / time : 0;
+	c->acked += acked;
 	think(p, c, now);
 }
 
@@ -142,19 +164,21 @@ static __always_inline void observe(const struct policy *p, struct connection *c
  * path that will have sent what it has first, and to none if that one is full. So
  * as much has to wait in front of a fast path as it sends while data travels on
  * the slowest; in front of one that is tried, or that is closed and gets what the
- * kernel puts on it nevertheless, as little as possible. */
+ * kernel puts on it nevertheless, as little as possible, and so in front of one
+ * that nobody knows yet to be fast. */
 APART __u32 not_sent_of(const struct connection *c, __u32 me)
 {
-	__u32 slowest = 0;
+	__u32 slowest = 0, open;
 	__u64 bytes;
 
-	if (!c || !c->open)
+	if (!c)
 		return NOT_SENT;
 	me = within(me);
-	if (!is_open(c, me) || c->trial == me + 1)
+	open = c->open ? c->open : 1U << within(c->chosen);
+	if (!(open >> me & 1) || c->trial == me + 1 || c->paths[me].rate < LIKELY_RATE)
 		return 1;
 	for (__u32 i = 0; i < PATHS; i++)
-		if (is_open(c, i) && c->paths[i].srtt_us > slowest)
+		if (open >> i & 1 && !c->paths[i].unproven && c->paths[i].srtt_us > slowest)
 			slowest = c->paths[i].srtt_us;
 	if (slowest <= c->paths[me].srtt_us)
 		return NOT_SENT;
@@ -176,7 +200,11 @@ APART __u32 auto_rate(const struct policy *p, const struct connection *c, __u32 
 		if (!(open >> within(me) & 1))
 			return 0;
 		/* The last one has nobody to hold up. */
-		return c->paths[within(me)].cap && open & (open - 1) ? c->paths[within(me)].cap : UNLIMITED;
+		if (!(open & (open - 1)))
+			return UNLIMITED;
+		if (c->paths[within(me)].unproven)
+			return c->paths[within(me)].unacked ? UNLIMITED : LEAST_RATE;
+		return c->paths[within(me)].cap ? c->paths[within(me)].cap : UNLIMITED;
 	}
 	chosen = within(c->chosen);
 	if (fitness(p, c, chosen) < fit)

@@ -20,6 +20,8 @@
 #define RATE_OVER (50 * MS)    /* a rate is measured over that time */
 #define RATE_FOR (500 * MS)   /* the highest rate counts for that long */
 #define DWELL (100 * MS)      /* time between two choices by delay */
+#define JITTER_US 20000
+#define LONG_US 100000
 #define BURST 65536	      /* MPTCP_SEND_BURST_SIZE of net/mptcp/protocol.c */
 #define MOST_BURSTS 6	      /* eighths of its rate that a path ahead of its share loses at most */
 #define LIKELY_RATE 125000    /* bytes/s, at least, of a path that is of use */
@@ -29,9 +31,13 @@
  * choice: what waits there goes out on it, whatever is decided meanwhile. */
 #define NOT_SENT (32 << 10)
 
+/* Whether what a path has got waits for more than a round trip, or for a time that
+ * is no jitter, however long a round trip is. */
 static __always_inline bool queues(const struct path *path)
 {
-	return path->srtt_us > 2 * path->min_rtt_us + 20000;
+	__u32 trip = path->min_rtt_us < LONG_US ? path->min_rtt_us : LONG_US;
+
+	return path->srtt_us > path->min_rtt_us + trip + JITTER_US;
 }
 
 /* Whether a path queues though it gets little. */

@@ -100,6 +100,7 @@ struct tcp_sock {
 
 struct mptcp_sock {
 	__u64 write_seq;
+	__u64 snd_nxt;
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	__u64 snd_una;

@@ -89,7 +89,7 @@ struct path {
 	__u8 lost;	/* retransmission timer fired since the last ACK */
 	__u8 padding[3];
 	enum subflow_option refused; /* bits, those that the kernel did not take */
-	__u32 padding_too;
+	__u32 unproven; /* AUTO: it is tried, and as little as can be goes on it until its rate is known */
 };
 
 /* What the programs know of a connection. */
@@ -98,8 +98,9 @@ struct connection {
 	__u64 chosen_at; /* ns */
 	/* Of AUTO: */
 	__u64 epoch_at;	  /* ns, end of the last epoch */
-	__u64 acked;	  /* bytes that the peer had in order then */
+	__u64 acked;	  /* bytes that were acknowledged on all paths until then */
 	__u64 window;	  /* bytes that may be on the way */
+	__u64 room;	  /* bytes that the send buffer should have room for */
 	__u64 delivered;  /* bytes/s in the last epoch */
 	__u64 delivered_before; /* and in the one before */
 	__u64 peak;	  /* of them, since open last changed */
@@ -107,14 +108,14 @@ struct connection {
 	__u64 bulk_at;	  /* ns, begin of bulk */
 	__u64 changed_at; /* ns, when open last changed */
 	__u64 trial_half; /* ns, when a trial began to count */
-	__u64 trial_acked; /* bytes that the peer had then */
+	__u64 trial_acked; /* bytes that were acknowledged until then */
 	__u32 open;	  /* bits, paths of bulk; 0 uses the chosen path alone */
 	__u32 trial;	  /* path that is tried, plus 1, or 0 */
 	__u32 alone;	  /* path that was open alone last, plus 1 */
 	__u32 bad;	  /* epochs that were worse than without the last path */
 	__u32 left_us;	  /* delay of the path that was chosen before */
 	__u32 backlog;	  /* there is data that the peer does not have */
-	__u32 clean;	  /* epochs without anything to wait for on paths that are not open */
+	__u32 clean;	  /* nothing to wait for on paths that are not open */
 	__u32 generation;
 	__u32 waking; /* user space was asked to kick */
 	__u32 chosen; /* path, by SMALLEST_DELAY, SERVER and AUTO */

@@ -53,6 +53,12 @@ static __always_inline __u64 first_rate(const struct tcp_sock *tp)
 	return (__u64)tp->snd_cwnd * tp->mss_cache * USEC_PER_SEC / (rtt_us ? rtt_us : 1000);
 }
 
+/* Whether a connection has data that no path has got. */
+static __always_inline bool keeps(const struct mptcp_sock *connection)
+{
+	return BPF_CORE_READ(connection, write_seq) != BPF_CORE_READ(connection, snd_nxt);
+}
+
 static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u64 now)
 {
 	__u32 not_sent = tp->write_seq - tp->snd_nxt;
@@ -66,8 +72,9 @@ static __always_inline void measure(struct tcp_sock *tp, struct path *path, __u6
 	path->acked_at = now;
 	measure_rate(tp, path, now);
 	note_rtt(path, tp->rack.rtt_us, now);
-	/* Less than a segment may wait for an ACK only (Nagle). */
-	if (not_sent < tp->mss_cache)
+	/* Less than a segment may wait for an ACK only (Nagle). In front of a path where
+	 * nothing is to wait it does in front of all. */
+	if (not_sent < tp->mss_cache && !(path->not_sent == 1 && keeps(connection_of(tp))))
 		path->full_since = 0;
 	else if (!path->full_since)
 		path->full_since = now;
@@ -167,6 +174,8 @@ static __always_inline void steer(struct sock *sk, bool acked)
 	if (acked) {
 		path->lost = 0;
 		measure(tp, path, now);
+		if (path->unproven)
+			prove(c, s->path, tp->rack.rtt_us, now);
 		if (p->scheduler == AUTO)
 			observe(p, c, connection_of(tp), now);
 	}
@@ -191,6 +200,24 @@ static __always_inline void steer(struct sock *sk, bool acked)
 	rest(tp, s, p);
 	if (s->asking)
 		ask(tp, s, p);
+}
+
+/* How many times its congestion window a subflow may keep, and so its connection,
+ * which may keep what all its subflows may (tcp_sndbuf_expand of
+ * net/ipv4/tcp_input.c): what the kernel thinks, or more if others need that. */
+static __always_inline __u32 windows_kept(struct sock *sk, __u32 usual)
+{
+	const struct tcp_sock *tp = (const struct tcp_sock *)sk;
+	struct steered *s = bpf_sk_storage_get(&subflows, sk, NULL, 0);
+	__u64 window = (__u64)tp->snd_cwnd * tp->mss_cache;
+	const struct connection *c;
+
+	if (!s || !window)
+		return usual;
+	c = bpf_map_lookup_elem(&connections, &s->token);
+	if (!c || !c->open || c->room < usual * window)
+		return usual;
+	return c->room / window + 1;
 }
 
 /* The retransmission timer fired: until an ACK comes others take over. */

@@ -8,15 +8,21 @@
 #include "worth.h"
 
 #define TRIAL (1000 * MS)    /* at least; the first half of a trial does not count */
-#define DRAINS_WITHIN (5000 * MS) /* a path that another one is tried instead of */
+#define DRAINS_WITHIN (5000 * MS) /* a path that another one is tried instead of, and first data */
 
+/* What is known of a path that is not proven. */
+enum { UNSEEN = 1, SEEN };
+
+/* What a path came to before it was full says little of what it could. */
 static __always_inline void close_path(struct connection *c, __u32 i, __u64 now)
 {
-	struct route *route = route_of(&c->paths[within(i)]);
+	const struct path *path = &c->paths[within(i)];
+	struct route *route = route_of(path);
 
 	if (route) {
 		failed(&route->again, now);
-		learn(route, c->paths[within(i)].most, now);
+		if (queues(path) || path->most > rate_of(route, now))
+			learn(route, path->most, now);
 	}
 	c->open &= ~(1 << within(i));
 	if (!c->open)
@@ -37,7 +43,9 @@ APART int drained(const struct connection *c)
 	return 1;
 }
 
-/* Beside others, with what the path is known to do. */
+/* Beside others, with what the path is known to do. One that nothing is known of
+ * gets its first data at a rate at which the kernel gives it nothing else until
+ * that is gone. */
 static __always_inline void open_path(struct connection *c, __u32 i, __u64 now)
 {
 	struct path *path = &c->paths[within(i)];
@@ -45,9 +53,8 @@ static __always_inline void open_path(struct connection *c, __u32 i, __u64 now)
 
 	c->open |= 1 << within(i);
 	c->changed_at = now;
-	path->cap = LIKELY_RATE;
-	if (route && rate_of(route, now))
-		path->cap = rate_of(route, now) / 4 * 3;
+	path->unproven = route && rate_of(route, now) ? 0 : UNSEEN;
+	path->cap = path->unproven ? LIKELY_RATE : rate_of(route, now) / 4 * 3;
 	if (path->cap < LEAST_RATE)
 		path->cap = LEAST_RATE;
 	path->growing = 1;
@@ -84,30 +91,81 @@ static __always_inline __u64 remembered(__u64 rate, __u64 before)
 	return rate > before / 8 * 7 ? rate : before / 8 * 7;
 }
 
+/* Keeps what there is before one more path is opened, to compare with. Returns the
+ * path that is open alone, PATHS if there are more. */
+static __always_inline __u32 remember(struct connection *c, __u64 now)
+{
+	__u32 only = only_path(c);
+	struct route *route;
+
+	c->before = remembered((c->delivered + c->delivered_before) / 2, c->before);
+	if (only >= PATHS)
+		return PATHS;
+	c->alone = only + 1;
+	route = route_of(&c->paths[within(only)]);
+	if (route) {
+		c->before = remembered(c->before, rate_of(route, now));
+		learn(route, c->before, now);
+	}
+	return only;
+}
+
 /* Where a path is so slow that all would wait for a burst on it, another is tried
  * instead. */
 APART int begin_trial(struct connection *c, __u32 i, __u64 now)
 {
-	struct route *route;
 	__u32 only;
 
 	if (!c)
 		return 0;
-	c->before = remembered((c->delivered + c->delivered_before) / 2, c->before);
+	only = remember(c, now);
 	c->trial = i + 1;
 	c->trial_half = 0;
-	only = only_path(c);
-	if (only < PATHS) {
-		c->alone = only + 1;
-		route = route_of(&c->paths[within(only)]);
-		if (route) {
-			c->before = remembered(c->before, rate_of(route, now));
-			learn(route, c->before, now);
-		}
-		if (holds_up(c, only, now))
-			c->open = 0;
-	}
+	if (only < PATHS && holds_up(c, only, now))
+		c->open = 0;
 	open_path(c, i, now);
+	if (instead(c))
+		c->paths[within(i)].unproven = 0;
+	return 0;
+}
+
+/* At an ACK on a path that is tried and that nothing was known of. It has proven
+ * itself if its first data is through, unless that queued, and came through so
+ * slowly that the path is of no use: which is seen long before it is through. */
+APART int prove(struct connection *c, __u32 i, __u32 rtt_us, __u64 now)
+{
+	struct route *route;
+	struct path *path;
+	__u64 acked;
+
+	if (!c)
+		return 0;
+	path = &c->paths[within(i)];
+	if (!is_open(c, i) || instead(c)) {
+		path->unproven = 0;
+		return 0;
+	}
+	acked = path->assigned - path->unacked;
+	if (path->unproven == UNSEEN) {
+		if (acked == path->epoch_acked)
+			return 0;
+		path->unproven = SEEN;
+		path->rate = 0;
+		path->window_at = now;
+		path->window_acked = acked;
+	}
+	if (path->rate && path->rate < useful(c) && rtt_us > path->min_rtt_us + JITTER_US) {
+		path->unproven = 0;
+		close_path(c, i, now);
+		route = route_of(path);
+		if (route)
+			learn(route, path->rate, now);
+	} else if (!path->unacked) {
+		path->unproven = 0;
+		if (path->rate > path->cap && path->rate < UNLIMITED)
+			path->cap = path->rate;
+		c->changed_at = now;
+	}
 	return 0;
 }
 
@@ -116,7 +174,8 @@ static __always_inline bool is_good(const struct connection *c, __u32 i, __u64 n
 {
 	const struct route *route = route_of(&c->paths[within(i)]);
 
-	return route && rate_of(route, now) && !route->again.failures && !waiting(c, &c->paths[within(i)], route, now);
+	return route && rate_of(route, now) && !route->again.failures && !is_useless(c, route, now) &&
+	       !waiting(c, &c->paths[within(i)], route, now);
 }
 
 /* At the beginning of bulk: the path that there is, with those that are known to
@@ -142,6 +201,22 @@ APART int begin_bulk(const struct policy *p, struct connection *c, __u32 fit, __
 	c->open |= 1 << chosen;
 	c->paths[chosen].cap = 0;
 	c->changed_at = now;
+	c->peak = c->delivered;
+	return 0;
+}
+
+/* Paths that are known to be good, as soon as nothing has to wait for them. */
+APART int open_good(const struct policy *p, struct connection *c, __u32 fit, __u64 now)
+{
+	if (!p || !c)
+		return 0;
+	for (__u32 i = 0; i < PATHS; i++) {
+		if (is_open(c, i) || fitness(p, c, i) != fit || !is_good(c, i, now))
+			continue;
+		remember(c, now);
+		open_path(c, i, now);
+		return 1;
+	}
 	return 0;
 }
 
@@ -161,7 +236,7 @@ APART int judge_trial(struct connection *c, __u64 now)
 	half = path->srtt_us * 4000ULL;
 	if (half < TRIAL / 2)
 		half = TRIAL / 2;
-	if (instead(c) && !drained(c)) {
+	if (path->unproven || (instead(c) && !drained(c))) {
 		if (since < DRAINS_WITHIN)
 			return 0;
 		close_path(c, i, now);

@@ -11,7 +11,9 @@
 #include "route.h"
 
 #define EPOCH (200 * MS)     /* deliveries are looked at over that time */
-#define FIRST_DATA (32 << 10) /* goes on a path at least when it is tried */
+#define FIRST_DATA (32 << 10) /* goes on a path when it is tried, and once more when it is closed again */
+#define UNSETTLED (2000 * MS) /* for that long at most one waits for rate and window to stop growing */
+#define MOST_ROOM (8 << 20)
 #define WORTH 25	     /* that part of what is delivered at least has a path to add */
 #define REGRET 50	     /* that part of its time at most may bulk lose by a trial, as far as known before */
 
@@ -50,24 +52,33 @@ APART __u64 reached_by(const struct connection *c)
 	return most;
 }
 
-/* For how long others would have to wait for the first data on a path, beyond
- * what the window of the connection bridges, in ns. A path whose rate is not
- * known is taken for one of use. The kernel puts some more on a path after it was
- * closed. */
+/* The least that is of use beside what is there, in bytes/s. */
+static __always_inline __u64 useful(const struct connection *c) { return reached_by(c) / WORTH; }
+
+/* How long the first data on a path takes, in ns. A path whose rate is not known is
+ * taken for the slowest that is of use, within reason, and once the window had time
+ * to grow for one that is. */
+static __always_inline __u64 takes(const struct connection *c, const struct path *path,
+				   const struct route *route, __u64 now)
+{
+	__u64 rate = rate_of(route, now);
+
+	if (!rate)
+		rate = now - c->bulk_at < UNSETTLED ? useful(c) : reached_by(c) / 4;
+	if (rate < LIKELY_RATE && !rate_of(route, now))
+		rate = LIKELY_RATE;
+	return FIRST_DATA * NSEC_PER_SEC / rate + path->srtt_us * 1000ULL;
+}
+
+/* For how long others would have to wait for that, beyond what the window of the
+ * connection bridges. */
 static __always_inline __u64 waiting(const struct connection *c, const struct path *path,
 				     const struct route *route, __u64 now)
 {
-	__u64 rate = rate_of(route, now), first = 2 * FIRST_DATA, time, bridged, reached = reached_by(c);
+	__u64 time = takes(c, path, route, now), bridged, reached = reached_by(c);
 
-	if (!rate) {
-		first = FIRST_DATA;
-		rate = reached / 4;
-		if (rate < LIKELY_RATE)
-			rate = LIKELY_RATE;
-	}
 	if (!reached)
 		return 0;
-	time = first * NSEC_PER_SEC / rate + path->srtt_us * 1000ULL;
 	bridged = c->window * NSEC_PER_SEC / reached;
 	return time > bridged ? time - bridged : 0;
 }
@@ -86,7 +97,30 @@ static __always_inline bool is_useless(const struct connection *c, const struct 
 {
 	__u64 rate = rate_of(route, now);
 
-	return rate && rate < reached_by(c) / WORTH;
+	return rate && rate < useful(c);
+}
+
+/* The kernel lets a connection keep as much as its paths have under way, each for
+ * itself. To go on while data travels on the slowest, the others need more. */
+APART int make_room(const struct policy *p, struct connection *c, __u32 fit, __u64 now)
+{
+	__u64 room = 0, reached = reached_by(c);
+
+	if (!p || !c)
+		return 0;
+	for (__u32 i = 0; i < PATHS; i++) {
+		const struct path *path = &c->paths[i];
+		const struct route *route = route_of(path);
+		__u64 bytes;
+
+		if (!route || fitness(p, c, i) != fit || (!is_open(c, i) && is_useless(c, route, now)))
+			continue;
+		bytes = takes(c, path, route, now) / USEC_PER_SEC * reached / 1000;
+		if (bytes > room)
+			room = bytes;
+	}
+	c->room = room < MOST_ROOM ? room : MOST_ROOM;
+	return 0;
 }
 
 /* A path that is worth a try, PATHS if there is none. */

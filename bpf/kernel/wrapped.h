@@ -57,6 +57,7 @@ extern void bbr_set_state(struct sock *sk, __u8 new_state) __ksym;
 
 SEC("struct_ops") void BPF_PROG(any_in_ack_event, struct sock *sk, __u32 flags) { steer(sk, true); }
 SEC("struct_ops") void BPF_PROG(any_release, struct sock *sk) { leave(sk); }
+SEC("struct_ops") __u32 BPF_PROG(any_sndbuf_expand, struct sock *sk) { return windows_kept(sk, 2); }
 
 SEC("struct_ops") void BPF_PROG(reno_init, struct sock *sk) { steer(sk, false); }
 SEC("struct_ops") void BPF_PROG(reno_set_state, struct sock *sk, __u8 state) { note_state(sk, state); }
@@ -111,7 +112,10 @@ SEC("struct_ops") void BPF_PROG(bbr_cong_control, struct sock *sk, __u32 ack, in
 SEC("struct_ops") __u32 BPF_PROG(bbr_wrapped_ssthresh, struct sock *sk) { return bbr_ssthresh(sk); }
 SEC("struct_ops") __u32 BPF_PROG(bbr_wrapped_undo_cwnd, struct sock *sk) { return bbr_undo_cwnd(sk); }
 SEC("struct_ops") __u32 BPF_PROG(bbr_wrapped_min_tso_segs, struct sock *sk) { return bbr_min_tso_segs(sk); }
-SEC("struct_ops") __u32 BPF_PROG(bbr_wrapped_sndbuf_expand, struct sock *sk) { return bbr_sndbuf_expand(sk); }
+SEC("struct_ops") __u32 BPF_PROG(bbr_wrapped_sndbuf_expand, struct sock *sk)
+{
+	return windows_kept(sk, bbr_sndbuf_expand(sk));
+}
 SEC("struct_ops") void BPF_PROG(bbr_wrapped_cwnd_event, struct sock *sk, enum tcp_ca_event event)
 {
 	bbr_cwnd_event(sk, event);
@@ -120,12 +124,14 @@ SEC("struct_ops") void BPF_PROG(bbr_wrapped_cwnd_event, struct sock *sk, enum tc
 #define RENO_OPS { \
 	.init = (void *)reno_init, .release = (void *)any_release, \
 	.in_ack_event = (void *)any_in_ack_event, .set_state = (void *)reno_set_state, \
+	.sndbuf_expand = (void *)any_sndbuf_expand, \
 	.ssthresh = (void *)reno_ssthresh, .undo_cwnd = (void *)reno_undo_cwnd, \
 	.cong_avoid = (void *)reno_cong_avoid, .name = "reno" }
 
 #define CUBIC_OPS { \
 	.init = (void *)cubic_init, .release = (void *)any_release, \
 	.in_ack_event = (void *)any_in_ack_event, .set_state = (void *)cubic_set_state, \
+	.sndbuf_expand = (void *)any_sndbuf_expand, \
 	.ssthresh = (void *)cubic_ssthresh, .undo_cwnd = (void *)cubic_undo_cwnd, \
 	.cong_avoid = (void *)cubic_cong_avoid, .cwnd_event = (void *)cubic_cwnd_event, \
 	.pkts_acked = (void *)cubic_pkts_acked, .name = "cubic" }
