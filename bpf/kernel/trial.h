@@ -130,8 +130,8 @@ APART int begin_trial(struct connection *c, __u32 i, __u64 now)
 }
 
 /* At an ACK on a path that is tried and that nothing was known of. It has proven
- * itself if its first data is through, unless that queued, and came through so
- * slowly that the path is of no use: which is seen long before it is through. */
+ * itself if it is seen to be of use, or if its first data is through, unless that
+ * queued, and comes through so slowly that the path is of no use. */
 APART int prove(struct connection *c, __u32 i, __u32 rtt_us, __u64 now)
 {
 	struct route *route;
@@ -160,7 +160,7 @@ APART int prove(struct connection *c, __u32 i, __u32 rtt_us, __u64 now)
 		route = route_of(path);
 		if (route)
 			learn(route, path->rate, now);
-	} else if (!path->unacked) {
+	} else if (!path->unacked || (path->rate && path->rate >= useful(c))) {
 		path->unproven = 0;
 		if (path->rate > path->cap && path->rate < UNLIMITED)
 			path->cap = path->rate;
