@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -48,6 +49,53 @@ func TestAutoAdds(t *testing.T) {
 	stop := c.bulk(t)
 	// A trial that others disturb fails, and another one comes later and later.
 	labtest.Await(t, 3*patience, "bulk on the second path", func() bool { return c.state(t, c.ends)[1].Sent >= 2e6 })
+	stop()
+}
+
+// withThird is a connection with that scheduler over three of the kernel's own
+// links.
+func withThird(t *testing.T, third lab.LinkSpec) *steered {
+	t.Helper()
+	link := lab.LinkSpec{Rate: 20e6}
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: link, Cell: link})
+	here, there := netip.MustParsePrefix("10.9.0.2/24"), netip.MustParsePrefix("10.9.0.1/24")
+	if _, err := tp.Link(tp.Client, tp.Aggregator, "sat", "toclient", []netip.Prefix{here}, []netip.Prefix{there}, third); err != nil {
+		t.Fatal(err)
+	}
+	const table = 103
+	if err := tp.Client.AddRoute(lab.Route{Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: there.Addr(), Dev: "sat", Table: table}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tp.Client.AddRule(netip.PrefixFrom(here.Addr(), 32), table); err != nil {
+		t.Fatal(err)
+	}
+	if err := tp.Client.Endpoint(here.Addr(), "sat", "subflow"); err != nil {
+		t.Fatal(err)
+	}
+	c := steerOver(t, tp, Options{Steering: true}, Policy{Scheduler: Auto})
+	labtest.Await(t, patience, "third subflow", func() bool { return c.state(t, c.ends)[2].Subflow != 0 })
+	return c
+}
+
+// TestAutoAddsThird has all of three paths carry bulk.
+func TestAutoAddsThird(t *testing.T) {
+	c := withThird(t, lab.LinkSpec{Rate: 20e6})
+	stop := c.bulk(t)
+	for i := 1; i <= 2; i++ {
+		labtest.Await(t, 3*patience, "bulk on another path", func() bool { return c.state(t, c.ends)[i].Sent >= 2e6 })
+	}
+	stop()
+}
+
+// TestAutoThirdHurts: a third path of no use is left, and the two others go on.
+func TestAutoThirdHurts(t *testing.T) {
+	c := withThird(t, lab.LinkSpec{Rate: 400e3})
+	stop := c.bulk(t)
+	labtest.Await(t, 3*patience, "third path was tried and left, the second one was not", func() bool {
+		state := c.state(t, c.ends)
+		return state[2].Sent > 0 && state[2].Limit == 0 && state[1].Limit > 0
+	})
+	c.awaitSent(t, c.ends, 1, 2e6)
 	stop()
 }
 

@@ -46,6 +46,7 @@ type schedulerConnection struct {
 		}
 		EpochAcked uint64
 		Most       uint64
+		Without    uint64
 		Cap        uint32
 		Growing    uint32
 		Route      uint32

@@ -124,13 +124,10 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 	else if (open_good(p, c, fit, now))
 		return 0;
 	i = only_path(c);
-	if (i >= PATHS) {
-		c->bad = c->delivered < c->before ? c->bad + 1 : 0;
-		if (c->bad >= BAD_EPOCHS)
-			close_path(c, weakest(c), now);
-		return 0;
-	}
-	if (!settled(c, now) && !holds_up(c, i, now))
+	c->bad = i >= PATHS && c->delivered < c->before ? c->bad + 1 : 0;
+	if (c->bad >= BAD_EPOCHS)
+		close_path(c, weakest(c), now);
+	if (c->bad || (!settled(c, now) && !(i < PATHS && holds_up(c, i, now))))
 		return 0;
 	i = candidate(p, c, now);
 	if (i < PATHS)

@@ -76,6 +76,7 @@ struct path {
 	struct again thin; /* AUTO: as the only path */
 	__u64 epoch_acked; /* AUTO: bytes acknowledged until the end of the last epoch */
 	__u64 most;	  /* AUTO: bytes/s, in the best epoch since it was tried */
+	__u64 without;	  /* AUTO: bytes/s of the others, before it was opened beside them */
 	__u32 cap;	  /* AUTO: bytes/s beside others, 0 is none */
 	__u32 growing;	  /* AUTO: the cap was just raised */
 	__u32 route;	  /* AUTO: place in routes */

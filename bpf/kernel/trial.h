@@ -13,6 +13,20 @@
 /* What is known of a path that is not proven. */
 enum { UNSEEN = 1, SEEN };
 
+/* What paths that are open are to deliver for the last of them to be of use, in
+ * bytes/s. */
+APART __u64 needed(const struct connection *c)
+{
+	__u64 most = 0;
+
+	if (!c)
+		return 0;
+	for (__u32 i = 0; i < PATHS; i++)
+		if (is_open(c, i) && c->paths[i].without > most)
+			most = c->paths[i].without;
+	return most;
+}
+
 /* What a path came to before it was full says little of what it could. */
 static __always_inline void close_path(struct connection *c, __u32 i, __u64 now)
 {
@@ -27,6 +41,8 @@ static __always_inline void close_path(struct connection *c, __u32 i, __u64 now)
 	c->open &= ~(1 << within(i));
 	if (!c->open)
 		c->open = 1 << within(c->alone - 1);
+	if (c->open & (c->open - 1))
+		c->before = needed(c);
 	c->trial = 0;
 	c->bad = 0;
 	c->changed_at = now;
@@ -59,6 +75,7 @@ static __always_inline void open_path(struct connection *c, __u32 i, __u64 now)
 		path->cap = LEAST_RATE;
 	path->growing = 1;
 	path->most = 0;
+	path->without = c->before;
 }
 
 /* The only path that is open, PATHS if there are more. */
@@ -200,6 +217,7 @@ APART int begin_bulk(const struct policy *p, struct connection *c, __u32 fit, __
 		return 0;
 	c->open |= 1 << chosen;
 	c->paths[chosen].cap = 0;
+	c->paths[chosen].without = 0;
 	c->changed_at = now;
 	c->peak = c->delivered;
 	return 0;
