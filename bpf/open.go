@@ -18,6 +18,8 @@ type Options struct {
 	// SYNACKs is how many answers to connections are kept at most until they
 	// are asked for; 0 is DefaultSYNACKs.
 	SYNACKs uint32
+	// Joins asks for Programs.Joins.
+	Joins bool
 	// Events asks for Programs.Events. Somebody has to read them.
 	Events bool
 	// EventRing is how many bytes of events wait for their reader at most,
@@ -41,6 +43,7 @@ type Options struct {
 type Programs struct {
 	cgroup   *cgroup
 	synacks  *SYNACKs
+	joins    *Joins
 	events   *Events
 	steering *Steering
 	running  []concern
@@ -66,6 +69,9 @@ func Open(o Options) (*Programs, error) {
 // open loads first, so that the process is not moved for nothing.
 func (p *Programs) open(o Options) error {
 	wanted := []concern{&SYNACKs{}}
+	if o.Joins {
+		wanted = append(wanted, &Joins{})
+	}
 	if o.Events {
 		wanted = append(wanted, &Events{})
 	}
@@ -160,6 +166,10 @@ func (p *Programs) Missing() error { return errors.Join(p.missing...) }
 // SYNACKs knows how servers answered. It is nil if its program is missing, and
 // knows nothing then.
 func (p *Programs) SYNACKs() *SYNACKs { return p.synacks }
+
+// Joins keeps data of new subflows in its place. It is nil if not asked for, or if
+// its program is missing.
+func (p *Programs) Joins() *Joins { return p.joins }
 
 // Events tells the life of connections. It is nil if not asked for, or if its
 // programs are missing.

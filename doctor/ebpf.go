@@ -66,7 +66,7 @@ func ebpfRows(n *Needs) []Row {
 // programsRow loads and attaches the programs to this process for a moment.
 func programsRow(n *Needs) Row {
 	r := good(groupEBPF, "Tandem's programs", "load and attach")
-	programs, err := bpf.Open(bpf.Options{Events: true, Steering: true})
+	programs, err := bpf.Open(bpf.Options{Joins: true, Events: true, Steering: true})
 	if err == nil {
 		err = errors.Join(programs.Missing(), programs.Close())
 	}

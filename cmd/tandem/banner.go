@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/proxy"
@@ -43,6 +44,9 @@ func (g *gateway) banner(w io.Writer) {
 func (g *gateway) describeEBPF() string {
 	if g.noEBPF != nil {
 		return "no: " + g.noEBPF.Error()
+	}
+	if err := g.programs.Missing(); err != nil {
+		return "in part: " + strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	return "yes"
 }

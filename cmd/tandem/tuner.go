@@ -52,7 +52,7 @@ var (
 // Inherited says that a process before this one has some.
 func wantedPrograms(c *config.Config, inherited bool) bpf.Options {
 	steering, requests := c.UsesOptions()
-	return bpf.Options{Events: managesPaths(c), Steering: steering, Requests: requests, Inherited: inherited}
+	return bpf.Options{Joins: true, Events: managesPaths(c), Steering: steering, Requests: requests, Inherited: inherited}
 }
 
 // newTuner takes the programs there are of those that are wanted; nil for none.
