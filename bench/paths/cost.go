@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/await"
@@ -20,10 +22,16 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/apps"
 	"github.com/tandem-gateway/tandem/bench/relay/load"
 	"github.com/tandem-gateway/tandem/bench/relay/measure"
+	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/mptcp/pm"
 )
 
-// costLimit is how much of the connections per second following may take.
-const costLimit = 0.03
+const (
+	// costLimit is how much of the connections per second following may take.
+	costLimit = 0.03
+	// nothing is what two that do the same may differ by.
+	nothing = 0.01
+)
 
 const costConfig = `admin: {socket: %s}
 listeners:
@@ -33,7 +41,14 @@ listeners:
 // contestant is a tandem in a namespace of its own, since the kernel settles
 // for all of a namespace whether there are path managers in user space.
 type contestant struct {
-	name   string
+	name    string
+	manager string // of the paths of its listener
+	// user leaves new connections of the namespace to path managers in user space
+	// although there are none.
+	user bool
+	// heard has a process listen to the events of MPTCP in netlink while a sample is
+	// taken, as the engine of path managers does.
+	heard  bool
 	host   *lab.Host
 	tandem *apps.Tandem
 	rates  []float64
@@ -42,59 +57,112 @@ type contestant struct {
 
 // cost measures new connections per second of a tandem that follows them with
 // eBPF events and the engine of path managers, and of one that does not, in
-// turns.
-func cost(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
+// turns. Before that, in the full form, it measures what of the difference is
+// not Tandem's: between two that do not, and what the kernel takes for what
+// following needs.
+func cost(ctx context.Context, e *experiment.Env, r *experiment.Result) error {
 	rounds, each := 30, time.Second
+	off := &contestant{name: "off", manager: "kernel"}
 	if e.Quick {
 		rounds, each = 1, 300*time.Millisecond
+	} else if err := costOfNothing(ctx, e, r, rounds, each); err != nil {
+		return err
 	}
+	on := &contestant{name: "on", manager: "default"}
+	if err := contest(ctx, e, r, rounds, each, off, on); err != nil {
+		return err
+	}
+	r.NextTable("events")
+	bars := compared(r, "events", off, on)
+	ratio, text := on.beside(off)
+	r.Judge(ratio >= 1-costLimit, "at most 3 % fewer connections per second with events", "%s", text)
+	r.Plot("", figure.Bars(figure.Axes{Title: "New MPTCP connections with and without events", Y: "connections per second"}, bars...))
+	return nil
+}
+
+// costOfNothing compares tandems that follow no connections. It ends before one
+// comes that does: while any process of the machine listens, the kernel makes
+// events for all namespaces.
+func costOfNothing(ctx context.Context, e *experiment.Env, r *experiment.Result, rounds int, each time.Duration) error {
+	off := &contestant{name: "off", manager: "kernel"}
+	again := &contestant{name: "off, another namespace", manager: "kernel"}
+	heard := &contestant{name: "off, netlink heard", manager: "kernel", heard: true}
+	user := &contestant{name: "off, netlink heard, manager in user space", manager: "kernel", heard: true, user: true}
+	if err := contest(ctx, e, r, rounds, each, off, again, heard, user); err != nil {
+		return err
+	}
+	r.NextTable("without events")
+	compared(r, "without events", off, again, heard, user)
+	ratio, text := again.beside(off)
+	r.Judge(ratio >= 1-nothing && ratio <= 1+nothing, "two namespaces without events differ by 1 % at most", "%s", text)
+	for _, c := range []*contestant{heard, user} {
+		_, text := c.beside(off)
+		r.Note("Beside off, %s: %s.", strings.TrimPrefix(c.name, "off, "), text)
+	}
+	return nil
+}
+
+// contest measures in turns, each second time in reverse order: whoever comes
+// later may find the machine warmer.
+func contest(ctx context.Context, e *experiment.Env, r *experiment.Result, rounds int, each time.Duration, contestants ...*contestant) (err error) {
 	l, err := lab.New("pathscost")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	off, on := &contestant{name: "off"}, &contestant{name: "on"}
-	for c, manager := range map[*contestant]string{off: "kernel", on: "default"} {
+	for i, c := range contestants {
 		dir, err := os.MkdirTemp("", "tandem-")
 		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		if err := c.start(ctx, e, l, dir, manager); err != nil {
+		if err := c.start(ctx, e, l, fmt.Sprintf("n%d", i), dir); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
+		defer func() { err = errors.Join(err, c.tandem.Stop()) }()
 	}
-	var ratios []float64
-	for i := range rounds + 1 {
-		// Whoever comes second may find the machine warmer.
-		order := []*contestant{off, on}
-		if i%2 == 1 {
-			order = []*contestant{on, off}
+	for round := range rounds + 1 {
+		order := slices.Clone(contestants)
+		if round%2 == 1 {
+			slices.Reverse(order)
 		}
 		for _, c := range order {
 			if err := c.measure(ctx, e, each); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
-		if i == 0 { // to warm up
-			off.rates, on.rates, off.cpu, on.cpu = nil, nil, nil, nil
+		if round == 0 { // to warm up
+			for _, c := range contestants {
+				c.rates, c.cpu = nil, nil
+			}
 			continue
 		}
-		ratios = append(ratios, on.rates[i-1]/off.rates[i-1])
-		r.Record("round", map[string]float64{"off": off.rates[i-1], "on": on.rates[i-1], "off_cpu_us": off.cpu[i-1], "on_cpu_us": on.cpu[i-1]})
-		e.Step(i, rounds, "%.0f connections/s without, %.0f with", off.rates[i-1], on.rates[i-1])
+		text := ""
+		for _, c := range contestants {
+			rate := c.rates[round-1]
+			r.Record("sample", map[string]any{"round": round, "of": c.name, "per_second": rate, "cpu_us": c.cpu[round-1]})
+			text += fmt.Sprintf(", %.0f %s", rate, c.name)
+		}
+		e.Step(round, rounds, "connections/s%s", text)
 	}
-	compared(r, off, on, ratios)
 	return nil
 }
 
-func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, dir, manager string) error {
+func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, host, dir string) error {
 	var err error
-	if c.host, err = l.Host(c.name); err != nil {
+	if c.host, err = l.Host(host); err != nil {
 		return err
 	}
 	if err := c.host.ManyConnections(); err != nil {
 		return err
+	}
+	if c.user {
+		if err := c.host.Do(func() error {
+			_, err := mptcp.SetPathManager(mptcp.PathManagerUserspace) // it ends with the namespace
+			return err
+		}); err != nil {
+			return err
+		}
 	}
 	source := netip.MustParseAddr("203.0.113.80")
 	for _, addr := range []netip.Addr{source, netip.MustParseAddr("192.0.2.1")} {
@@ -114,13 +182,36 @@ func (c *contestant) start(ctx context.Context, e *experiment.Env, l *lab.Lab, d
 	}
 	c.tandem, err = apps.StartTandem(ctx, c.host, apps.TandemConfig{
 		Command: []string{e.Tandem}, Dir: dir,
-		Config: fmt.Sprintf(costConfig, filepath.Join(dir, "s"), netip.AddrPortFrom(source, load.Answer.Port(false)), manager),
+		Config: fmt.Sprintf(costConfig, filepath.Join(dir, "s"), netip.AddrPortFrom(source, load.Answer.Port(false)), c.manager),
 	})
 	return err
 }
 
+// hear listens as the engine does, which leaves most to the programs: the kernel
+// makes events, and drops them.
+func (c *contestant) hear() (events *pm.Events, err error) {
+	err = c.host.Do(func() error {
+		events, err = pm.Subscribe(pm.Options{})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := events.Only(pm.Announced{}, pm.Removed{}, pm.SubflowPriority{}); err != nil {
+		return nil, errors.Join(err, events.Close())
+	}
+	return events, nil
+}
+
 // measure adds one sample.
 func (c *contestant) measure(ctx context.Context, e *experiment.Env, d time.Duration) error {
+	if c.heard {
+		events, err := c.hear()
+		if err != nil {
+			return err
+		}
+		defer events.Close()
+	}
 	job := load.Job{
 		Workload: load.Connections, Via: netip.MustParseAddrPort("192.0.2.1:7000"), MPTCP: true,
 		Streams: 32, Duration: d, Patience: 5 * time.Second,
@@ -155,16 +246,24 @@ func (c *contestant) measure(ctx context.Context, e *experiment.Env, d time.Dura
 	return nil
 }
 
-func compared(r *experiment.Result, off, on *contestant, ratios []float64) {
-	r.Columns("events", "connections/s p50", "95 % interval", "CPU of tandem µs each p50")
-	var bars []figure.Bar
-	for _, c := range []*contestant{off, on} {
-		interval := figure.MedianInterval(c.rates, 0.95)
-		r.Row(c.name, fmt.Sprintf("%.0f", figure.Median(c.rates)), fmt.Sprintf("%.0f–%.0f", interval.Low, interval.High), fmt.Sprintf("%.0f", figure.Median(c.cpu)))
-		bars = append(bars, figure.Bar{Name: "events " + c.name, Value: figure.Median(c.rates), Range: interval})
+// beside is the rate of c as a share of that of another one, in pairs.
+func (c *contestant) beside(base *contestant) (ratio float64, text string) {
+	var ratios []float64
+	for i, rate := range c.rates {
+		ratios = append(ratios, rate/base.rates[i])
 	}
 	ratio, interval := figure.Median(ratios), figure.MedianInterval(ratios, 0.95)
-	r.Judge(ratio >= 1-costLimit, "at most 3 % fewer connections per second with events", "%+.1f %%, 95 %% interval %+.1f to %+.1f %%, median of %d pairs",
+	return ratio, fmt.Sprintf("%+.1f %%, 95 %% interval %+.1f to %+.1f %%, median of %d pairs",
 		100*(ratio-1), 100*(interval.Low-1), 100*(interval.High-1), len(ratios))
-	r.Plot("", figure.Bars(figure.Axes{Title: "New MPTCP connections with and without events", Y: "connections per second"}, bars...))
+}
+
+// compared fills a table.
+func compared(r *experiment.Result, title string, contestants ...*contestant) (bars []figure.Bar) {
+	r.Columns(title, "connections/s p50", "95 % interval", "CPU of tandem µs each p50")
+	for _, c := range contestants {
+		interval := figure.MedianInterval(c.rates, 0.95)
+		r.Row(c.name, fmt.Sprintf("%.0f", figure.Median(c.rates)), fmt.Sprintf("%.0f–%.0f", interval.Low, interval.High), fmt.Sprintf("%.0f", figure.Median(c.cpu)))
+		bars = append(bars, figure.Bar{Name: title + " " + c.name, Value: figure.Median(c.rates), Range: interval})
+	}
+	return bars
 }
