@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	joinsProgTandemJoin = "tandem_join"
+	joinsVarGivenUp     = "given_up"
 	joinsVarHeld        = "held"
 )
 
@@ -75,7 +76,8 @@ type joinsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type joinsVariableSpecs struct {
-	Held *ebpf.VariableSpec `ebpf:"held"`
+	GivenUp *ebpf.VariableSpec `ebpf:"given_up"`
+	Held    *ebpf.VariableSpec `ebpf:"held"`
 }
 
 // joinsObjects contains all objects after they have been loaded into the kernel.
@@ -108,7 +110,8 @@ func (m *joinsMaps) Close() error {
 //
 // It can be passed to loadJoinsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type joinsVariables struct {
-	Held *ebpf.Variable `ebpf:"held"`
+	GivenUp *ebpf.Variable `ebpf:"given_up"`
+	Held    *ebpf.Variable `ebpf:"held"`
 }
 
 // joinsPrograms contains all programs after they have been loaded into the kernel.

@@ -18,26 +18,37 @@ import (
 // system call holds the connection, and what is before it in the stream come
 // later: without the program the kernel takes the one for the other.
 func TestDataOfHeldJoin(t *testing.T) {
-	p := open(t, Options{Joins: true})
+	p := open(t, Options{Joins: true, Events: true})
 	if err := p.Missing(); errors.Is(err, errNoLowWater) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	for name, size := range map[string]int{"more follows": 400_000, "nothing follows": 40_000} {
-		t.Run(name, func(t *testing.T) { heldJoin(t, p.Joins(), size) })
+	for name, tt := range map[string]heldJoin{
+		"more follows":    {whileHeld: 20_000, size: 400_000},
+		"nothing follows": {whileHeld: 20_000, size: 20_000},
+		"too much":        {whileHeld: 400_000, size: 400_000, givenUp: true},
+	} {
+		t.Run(name, func(t *testing.T) { tt.run(t, p) })
 	}
 }
 
-func heldJoin(t *testing.T, joins *Joins, size int) {
-	const onFirst, whileHeld = 10_000, 40_000 // bytes
+// heldJoin is how many bytes are sent, the first of them while the connection is
+// held, and whether those are too many.
+type heldJoin struct {
+	whileHeld, size int
+	givenUp         bool
+}
+
+func (h heldJoin) run(t *testing.T, p *Programs) {
+	const onFirst = 10_000
 	link := lab.LinkSpec{Rate: 20e6}
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: link, Cell: link})
 	labtest.Start(t, tp.Client, "ip", "mptcp", "endpoint", "flush").Wait()
 	e := connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V4)
-	data := make([]byte, size)
+	data := make([]byte, h.size)
 	rand.NewChaCha8([32]byte{}).Read(data)
-	before := heldJoins(t, joins)
+	held, givenUp := heldJoins(t, p)
 
 	letGo := hold(t, e.server, e.client)
 	filter(t, tp.Aggregator, "input", "iifname wifi drop")
@@ -48,22 +59,23 @@ func heldJoin(t *testing.T, joins *Joins, size int) {
 		t.Fatal(err)
 	}
 	e.awaitEstablished(t, 2)
-	if _, err := e.client.Write(data[onFirst:whileHeld]); err != nil {
-		t.Fatal(err)
-	}
-	labtest.Await(t, patience, "data on the new subflow", func() bool {
-		return e.subflows(t)[1].TCP.BytesAcked > whileHeld/2
+	sent, released := make(chan error, 1), make(chan struct{})
+	go func() {
+		_, err := e.client.Write(data[onFirst:h.whileHeld])
+		<-released
+		_, later := e.client.Write(data[h.whileHeld:])
+		sent <- errors.Join(err, later, e.client.CloseWrite())
+	}()
+	labtest.Await(t, patience, "data on the new subflow, or its end", func() bool {
+		s := e.subflows(t)
+		if h.givenUp {
+			return len(s) == 1
+		}
+		return s[1].TCP.BytesAcked >= uint64(h.whileHeld-onFirst)
 	})
 	letGo()
-	if n := heldJoins(t, joins) - before; n != 1 {
-		t.Errorf("%d joins while a connection was held, want 1", n)
-	}
+	close(released)
 	labtest.Start(t, tp.Aggregator, "nft", "flush", "ruleset").Wait()
-	sent := make(chan error, 1)
-	go func() {
-		_, err := e.client.Write(data[whileHeld:])
-		sent <- errors.Join(err, e.client.CloseWrite())
-	}()
 	if err := e.server.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -78,13 +90,32 @@ func heldJoin(t *testing.T, joins *Joins, size int) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
+	e.server.SetReadDeadline(time.Time{})
+	e.move(t, e.server, e.client, int64(h.size))
+	if h.givenUp {
+		labtest.Await(t, patience, "the end of the subflow that was given up", func() bool {
+			return len(e.reversed().subflows(t)) == 1
+		})
+	}
+	nowHeld, nowGivenUp := heldJoins(t, p)
+	if nowHeld-held != 1 || (nowGivenUp-givenUp == 1) != h.givenUp {
+		t.Errorf("%d joins while the connection was held, %d given up", nowHeld-held, nowGivenUp-givenUp)
+	}
 }
 
-func heldJoins(t *testing.T, joins *Joins) uint64 {
+func heldJoins(t *testing.T, p *Programs) (held, givenUp uint64) {
 	t.Helper()
-	n, err := joins.Held()
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range p.running {
+		if j, ok := c.(*joins); ok {
+			if err := errors.Join(j.objects.Held.Get(&held), j.objects.GivenUp.Get(&givenUp)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	return n
+	return held, givenUp
+}
+
+// reversed has the server as client.
+func (e *ends) reversed() *ends {
+	return &ends{client: e.server, server: e.client, clientToken: e.serverToken, serverToken: e.clientToken}
 }

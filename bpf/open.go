@@ -18,7 +18,8 @@ type Options struct {
 	// SYNACKs is how many answers to connections are kept at most until they
 	// are asked for; 0 is DefaultSYNACKs.
 	SYNACKs uint32
-	// Joins asks for Programs.Joins.
+	// Joins keeps data in its place that comes on a subflow which the peer opens
+	// while a system call holds the connection.
 	Joins bool
 	// Events asks for Programs.Events. Somebody has to read them.
 	Events bool
@@ -43,7 +44,6 @@ type Options struct {
 type Programs struct {
 	cgroup   *cgroup
 	synacks  *SYNACKs
-	joins    *Joins
 	events   *Events
 	steering *Steering
 	running  []concern
@@ -70,7 +70,7 @@ func Open(o Options) (*Programs, error) {
 func (p *Programs) open(o Options) error {
 	wanted := []concern{&SYNACKs{}}
 	if o.Joins {
-		wanted = append(wanted, &Joins{})
+		wanted = append(wanted, &joins{})
 	}
 	if o.Events {
 		wanted = append(wanted, &Events{})
@@ -166,10 +166,6 @@ func (p *Programs) Missing() error { return errors.Join(p.missing...) }
 // SYNACKs knows how servers answered. It is nil if its program is missing, and
 // knows nothing then.
 func (p *Programs) SYNACKs() *SYNACKs { return p.synacks }
-
-// Joins keeps data of new subflows in its place. It is nil if not asked for, or if
-// its program is missing.
-func (p *Programs) Joins() *Joins { return p.joins }
 
 // Events tells the life of connections. It is nil if not asked for, or if its
 // programs are missing.

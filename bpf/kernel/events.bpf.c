@@ -115,10 +115,22 @@ static __always_inline __u32 callbacks(__u32 token)
 #define CALLBACKS (BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG | \
 		   BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG)
 
-static __always_inline void set_callbacks(struct bpf_sock_ops *ctx, __u32 token)
+/* What is present with ours as they are wanted now. Packets of a subflow without
+ * a number are looked at by tandem_join. */
+static __always_inline __u32 with_callbacks(__u32 present, struct mptcp_subflow_context *subflow)
+{
+	__u32 others = present & ~CALLBACKS;
+
+	if (bpf_core_field_exists(subflow->subflow_id) && !subflow_number(subflow))
+		others |= present & BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG;
+	return others | callbacks(BPF_CORE_READ(subflow, token));
+}
+
+static __always_inline void set_callbacks(struct bpf_sock_ops *ctx,
+					  struct mptcp_subflow_context *subflow)
 {
 	__u32 present = ctx->bpf_sock_ops_cb_flags;
-	__u32 wanted = (present & ~CALLBACKS) | callbacks(token);
+	__u32 wanted = with_callbacks(present, subflow);
 
 	if (wanted != present)
 		bpf_sock_ops_cb_flags_set(ctx, wanted);
@@ -136,7 +148,7 @@ static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_soc
 		return;
 	if (ctx->state == BPF_TCP_CLOSE)
 		return;
-	set_callbacks(ctx, token);
+	set_callbacks(ctx, subflow);
 	event = reserve(join ? JOINED : ESTABLISHED, token);
 	if (!event)
 		return;
@@ -244,7 +256,7 @@ static __always_inline void progress(struct bpf_sock_ops *ctx, struct tcp_sock *
 		check_rtt(ctx, tp, subflow, watch);
 	if (watch && watch->bytes)
 		check_bytes(ctx, tp, subflow, watch);
-	set_callbacks(ctx, token);
+	set_callbacks(ctx, subflow);
 }
 
 SEC("sockops")
@@ -268,7 +280,7 @@ int tandem_events(struct bpf_sock_ops *ctx)
 		return GO_ON;
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		set_callbacks(ctx, BPF_CORE_READ(subflow, token));
+		set_callbacks(ctx, subflow);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		established(ctx, tp, subflow, false);
@@ -329,7 +341,7 @@ int tandem_watch(struct bpf_iter__tcp *ctx)
 	if (!subflow || BPF_CORE_READ((struct sock *)tp, sk_cgrp_data.cgroup, kn, id) != cgroup_id)
 		return 0;
 	present = tp->bpf_sock_ops_cb_flags;
-	wanted = (present & ~CALLBACKS) | callbacks(BPF_CORE_READ(subflow, token));
+	wanted = with_callbacks(present, subflow);
 	if (wanted == present)
 		return 0;
 	if (bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &wanted, sizeof(wanted)))

@@ -92,6 +92,7 @@ struct tcp_sock {
 	__u32 snd_nxt;
 	__u32 snd_una;
 	__u32 rcv_nxt;
+	__u32 copied_seq;
 	__u32 snd_cwnd;
 	__u32 mss_cache;
 	__u8 bpf_sock_ops_cb_flags;
