@@ -55,7 +55,7 @@ type Grant struct {
 	Detail   string // more about why
 }
 
-// String is "scheduler=primary (as asked by socks)".
+// String is "scheduler=primary (as asked, by socks)".
 func (g *Grant) String() string {
 	text := fmt.Sprintf("%s=%s (", g.Option, g.Option.Text(g.Granted))
 	if g.ByClient && g.Asked != g.Granted {

@@ -185,16 +185,16 @@ func (d *dial) connected(a *attempt) {
 		s.server = a.addr
 	}
 	status, err := mptcp.Dialed(server.FD, a.mode)
+	if status.Reason == mptcp.PeerTCP && d.hops[0].Addresses() != nil {
+		status.Reason = whyTCP(server.FD)
+	}
 	s.serverMPTCP = status
 	s.adopt(status, s.listener.ServerPaths, true)
 	s.tune(relay.Server, status)
 	if a.sent > 0 {
 		d.counters.synData.Add(1)
 	}
-	if s.worker.server.local.Load() {
-		local, _ := mptcp.LocalAddr(server.FD) // an error is one of the connection: see there
-		s.local = &local
-	}
+	s.keepLocal()
 	if a.mode != mptcp.ModeOff && err == nil && !status.MPTCP {
 		d.counters.fallback[status.Reason].Add(1)
 		if a.mode == mptcp.ModeRequire {

@@ -54,6 +54,15 @@ type Handshake interface {
 	Reply(dst []byte, o Outcome) []byte
 }
 
+// admitter is a Handshake whose client may leave without a request once it is
+// admitted: so hops are checked.
+type admitter interface{ admitted() bool }
+
+func admitted(h Handshake) bool {
+	a, ok := h.(admitter)
+	return ok && a.admitted()
+}
+
 // releaser is a Handshake that can be used for another client once it is over
 // and no goroutine waits in it.
 type releaser interface{ release() }
@@ -73,7 +82,7 @@ const (
 	Connect   Command = iota // open a connection to the target
 	Bind                     // SOCKS5 BIND, RFC 1928 section 4
 	Associate                // SOCKS5 UDP ASSOCIATE, RFC 1928 section 7
-	Inform                   // the reply is all: RFC 8803 section 4.2 bootstrap
+	Inform                   // no server: RFC 8803 section 4.2 bootstrap, or a check
 	Join                     // the connection becomes a leg of Request.Stream
 )
 

@@ -159,6 +159,11 @@ func (s *session) readClient() bool {
 	case err != nil:
 		s.reject(RefusedHandshake, fmt.Errorf("read from client: %w", err))
 		return false
+	case n == 0 && s.phase == greeting && o.request == nil && len(o.in) == 0 && admitted(o.handshake):
+		s.command = Inform
+		s.serve()
+		s.end(nil, false)
+		return false
 	case n == 0 && s.phase == greeting && o.request == nil:
 		s.reject(RefusedHandshake, fmt.Errorf("read from client: %w", io.ErrUnexpectedEOF))
 		return false
@@ -202,7 +207,10 @@ func (s *session) asked(r *Request) {
 	o.request = r
 	s.mark(requestKnown)
 	s.rename(naming{r.User, r.Host})
-	s.server, s.command = r.Target, r.Command
+	s.command = r.Command
+	if r.Command != Associate { // whose address is the client's own
+		s.server = r.Target
+	}
 	s.ticket.Established()
 	if s.belong(r) {
 		s.proceed(r)

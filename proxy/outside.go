@@ -111,6 +111,15 @@ func (s *session) bind(hop Hop, local netip.Addr) {
 	})
 }
 
+// keepLocal notes the address that the server or hop sees, if records are to
+// tell.
+func (s *session) keepLocal() {
+	if s.worker.server.local.Load() {
+		local, _ := mptcp.LocalAddr(s.pair.Ends[relay.Server].FD) // an error is one of the connection: see there
+		s.local = &[2]netip.AddrPort{local}
+	}
+}
+
 // bound goes on once the peer has come, or will not.
 func (s *session) bound(fd int, peer netip.AddrPort, err error) {
 	if err != nil {
@@ -120,6 +129,7 @@ func (s *session) bound(fd int, peer netip.AddrPort, err error) {
 	server := &s.pair.Ends[relay.Server]
 	server.FD, s.server = fd, peer
 	s.serverMPTCP, _ = mptcp.Negotiated(fd)
+	s.keepLocal()
 	if err := s.worker.loop.Register(server, s); err != nil {
 		s.fail(err)
 		return
@@ -144,7 +154,8 @@ func (s *session) associate(hop Hop, local netip.Addr) {
 		Allow:   s.allow(),
 		Idle:    cmp.Or(s.listener.Timeouts.Associate, s.listener.Timeouts.Relay.Idle),
 		Source4: v4.Local.Addr(), Source6: v6.Local.Addr(),
-		Control: control(options),
+		KeepSources: s.worker.server.local.Load(),
+		Control:     control(options),
 	}
 	s.spawn(func(ctx context.Context, post func(func(bool))) {
 		a, err := socks.StartAssociation(ctx, c)

@@ -103,6 +103,41 @@ func TestOutsideIsSubjectToPolicy(t *testing.T) {
 	}
 }
 
+// TestRecordOfAssociation: it tells from which addresses datagrams went out, one
+// of each family, and claims no server.
+func TestRecordOfAssociation(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		p := serve(t, Options{}, socksListener(socks.Config{UDP: true}))
+		p.KeepLocal(keep)
+		c, code, relay := firstReply(t, p, request(socks.Associate, netip.MustParseAddrPort("127.0.0.1:0")))
+		if code != socks.Succeeded {
+			t.Fatal(code)
+		}
+		client, err := net.Dial("udp", relay.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		var want [2]netip.AddrPort
+		for i, address := range []string{"127.0.0.2:0", "[::1]:0"} {
+			server := udpServer(t, address)
+			send(t, client, []byte("\x00\x00\x00"+request(socks.Connect, server.LocalAddr().(*net.UDPAddr).AddrPort())[3:]+"hi"))
+			_, from, err := server.ReadFrom(make([]byte, 10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if keep {
+				want[i] = from.(*net.UDPAddr).AddrPort()
+			}
+		}
+		c.Close()
+		p.quiescent()
+		if r := p.records.wait(t, 1)[0]; r.Command != Associate || r.Server.IsValid() || r.Local != want[0] || r.Also != want[1] {
+			t.Errorf("record %+v, want %v", r, want)
+		}
+	}
+}
+
 func udpServer(t testing.TB, address string) net.PacketConn {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", address)

@@ -17,10 +17,11 @@ type Record struct {
 	ClientMPTCP mptcp.Status
 	User        string
 	Host        string         // the name that was asked for, if one was
-	Server      netip.AddrPort // the address connected to, or asked of the hop
+	Server      netip.AddrPort // the address connected to, or asked of the hop; none for Associate, which has many
 	Hop         string
-	ServerMPTCP mptcp.Status
+	ServerMPTCP mptcp.Status   // zero if there was no connection
 	Local       netip.AddrPort // the address that the server or hop saw; only with Server.KeepLocal
+	Also        netip.AddrPort // likewise, of an Associate that has sent to servers of both families
 	Command     Command
 	Served      bool   // the client got what it asked for
 	Refused     Reason // why not, unless it was served

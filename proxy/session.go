@@ -51,8 +51,8 @@ type session struct {
 
 	// What the record will tell.
 	client, server           netip.AddrPort
-	local                    *netip.AddrPort // nil if nobody wants to know
-	names                    *naming         // nil if there are none
+	local                    *[2]netip.AddrPort // as Record.Local and Record.Also; nil if nobody wants to know
+	names                    *naming            // nil if there are none
 	hop                      string
 	start                    time.Duration // since the worker began
 	connected, halfClosed    time.Duration
@@ -61,7 +61,8 @@ type session struct {
 	served                   bool
 	through                  bool // a converter or proxy, towards the server
 	refused                  Reason
-	clientMPTCP, serverMPTCP mptcp.Status
+	clientMPTCP, serverMPTCP mptcp.Status // what was negotiated
+	fellBack                 [2]bool      // ends that have lost it since
 }
 
 // naming is what a client called itself and the server.
@@ -220,6 +221,10 @@ func (s *session) end(err error, reset bool) {
 	if a := s.opening.association; a != nil {
 		n := a.Counters()
 		up, down = n.Up.Bytes, n.Down.Bytes
+		if sources := a.Sources(); len(sources) > 0 {
+			s.local = new([2]netip.AddrPort)
+			copy(s.local[:], sources)
+		}
 		s.Moved(relay.Client, up)
 		s.Moved(relay.Server, down)
 	}
@@ -244,6 +249,7 @@ func (s *session) HalfClosed() {
 // the loss of them.
 func (s *session) Ending() {
 	s.countNetworks(true)
+	s.noteFallbacks()
 	s.forget(s.clientMPTCP, s.listener.ClientPaths)
 	s.forget(s.serverMPTCP, s.listener.ServerPaths)
 }
@@ -268,8 +274,8 @@ func (s *session) finished(err error, up, down uint64) {
 	if r := w.server.opts.Recorder; r != nil {
 		name := s.name()
 		w.record = Record{
-			Listener: s.listener.Name, Client: s.client, ClientMPTCP: s.clientMPTCP,
-			User: name.user, Host: name.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.serverMPTCP,
+			Listener: s.listener.Name, Client: s.client, ClientMPTCP: s.spoke(relay.Client, s.clientMPTCP),
+			User: name.user, Host: name.host, Server: s.server, Hop: s.hop, ServerMPTCP: s.spoke(relay.Server, s.serverMPTCP),
 			Command: s.command, Served: s.served, Refused: s.refused,
 			Start: w.began.Add(s.start), Duration: w.age() - s.start,
 			Moments: Moments{
@@ -280,7 +286,7 @@ func (s *session) finished(err error, up, down uint64) {
 			Up: up, Down: down, Err: err,
 		}
 		if s.local != nil {
-			w.record.Local = *s.local
+			w.record.Local, w.record.Also = s.local[0], s.local[1]
 		}
 		if c := s.choices; c != nil {
 			s.tell()

@@ -32,6 +32,7 @@ func TestSOCKSBind(t *testing.T) {
 				l.Timeouts.Connect = 100 * time.Millisecond
 			}
 			p := serve(t, Options{}, l)
+			p.KeepLocal(true)
 			c := dialProxy(t, p.addr, mptcp.ModePrefer)
 			send(t, c, []byte(hello+request(socks.Bind, netip.AddrPortFrom(netip.MustParseAddr(test.peer), 0))))
 			expect(t, c, welcome)
@@ -61,6 +62,9 @@ func TestSOCKSBind(t *testing.T) {
 			}
 			c.Close()
 			p.quiescent()
+			if r := p.records.wait(t, 1)[0]; code == socks.Succeeded && (r.Server != who || r.Local != where) {
+				t.Errorf("record %+v, want server %v and local %v", r, who, where)
+			}
 		})
 	}
 }

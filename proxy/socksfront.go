@@ -41,6 +41,9 @@ type socksHandshake struct {
 	request Request
 }
 
+// admitted implements admitter.
+func (h *socksHandshake) admitted() bool { return h.machine.Admitted() }
+
 // release implements releaser.
 func (h *socksHandshake) release() {
 	h.request = Request{}

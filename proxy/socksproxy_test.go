@@ -57,6 +57,13 @@ func TestThroughSOCKS(t *testing.T) {
 				if err := hop.Check(t.Context()); err != nil {
 					t.Errorf("check: %v", err)
 				}
+				// A client that is admitted and asks for nothing is none that was refused.
+				if s := next.quiescent(); s.Relayed != 2 || len(s.Refused) > 0 {
+					t.Errorf("%d served, refused %v", s.Relayed, s.Refused)
+				}
+				if r := next.records.wait(t, 2)[1]; r.Command != Inform || !r.Served || r.Err != nil {
+					t.Errorf("record of the check %+v", r)
+				}
 			})
 		}
 	}

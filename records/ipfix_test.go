@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/tandem-gateway/tandem/mptcp"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/relay"
 )
@@ -25,7 +26,7 @@ var began = time.UnixMilli(1_800_000_000_123)
 func example() entry {
 	return entry{proxy.Record{
 		Listener: "phones", Client: netip.MustParseAddrPort("192.0.2.7:40000"), User: "alice", Host: "www.example.com",
-		Server: netip.MustParseAddrPort("198.51.100.80:443"), Local: netip.MustParseAddrPort("203.0.113.1:50000"), Hop: "direct",
+		Server: netip.MustParseAddrPort("198.51.100.80:443"), Local: netip.MustParseAddrPort("203.0.113.1:50000"), Hop: "direct", ServerMPTCP: mptcp.Status{Reason: mptcp.NotAsked},
 		Served: true, Start: began, Duration: 1500 * time.Millisecond, Up: 100, Down: 5_000_000_000,
 	}, "0123456789abcdef0123456789abcdef"}
 }

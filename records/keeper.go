@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,8 +91,26 @@ func NewKeeper(o Options) (*Keeper, error) {
 }
 
 // Keep queues a record, which it copies. It never blocks. Trace is the
-// identifier of the trace that the connection has, or "".
-func (k *Keeper) Keep(r *proxy.Record, trace string) { k.queue.Put(&entry{*r, trace}) }
+// identifier of the trace that the connection has, or "". Of checks, which
+// gateways make every few seconds and which lead nowhere, nothing is kept.
+func (k *Keeper) Keep(r *proxy.Record, trace string) {
+	if r.Command == proxy.Inform && r.Served {
+		return
+	}
+	e := entry{*r, trace}
+	if !r.Options.Empty() {
+		e.record.Options = r.Options.Clone()
+	}
+	if r.HopChoice != nil {
+		asked := *r.HopChoice
+		e.record.HopChoice = &asked
+	}
+	k.queue.Put(&e)
+	if r.Also.IsValid() { // a record of its own, as each has one address
+		e.record.Local, e.record.Also, e.record.Up, e.record.Down = r.Also, netip.AddrPort{}, 0, 0
+		k.queue.Put(&e)
+	}
+}
 
 // Stats tells what became of the records until now.
 func (k *Keeper) Stats() Stats {

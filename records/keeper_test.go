@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
@@ -253,5 +254,53 @@ func TestSilentCollectorIsLeftAlone(t *testing.T) {
 	now = x.rests
 	if n, err := x.write(batch); n != len(batch) || err != nil {
 		t.Errorf("after it: %d sent, %v", n, err)
+	}
+}
+
+// TestWhatIsKept: nothing of checks, and each address that servers have seen.
+func TestWhatIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "flows.json")
+	k, err := NewKeeper(Options{File: FileOptions{Path: path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, refused, datagrams := example().record, example().record, example().record
+	check.Command = proxy.Inform
+	refused.Command, refused.Served = proxy.Inform, false
+	datagrams.Command, datagrams.Also = proxy.Associate, netip.MustParseAddrPort("[2001:db8::1]:50001")
+	primary, err := options.Scheduler.Parse("primary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen := example().record
+	chosen.Options = &options.Grants{List: []options.Grant{{Option: options.Scheduler, ByClient: true, Asked: primary, Granted: primary, Why: options.AsAsked, From: options.FromSOCKS}}}
+	asked, _ := options.Set{}.With(options.Scheduler, primary)
+	chosen.HopChoice = &proxy.HopChoice{Asked: asked}
+	for _, r := range []proxy.Record{check, refused, datagrams, chosen} {
+		k.Keep(&r, "")
+	}
+	// The session may do with its own what it likes.
+	chosen.Options.List[0].From, chosen.HopChoice.Asked = options.FromOperator, options.Set{}
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(b)) {
+		var l Line
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s %s %d %d %s %s", l.Protocol, l.Local, l.Up, l.Down, l.Options, l.AskedOfHop))
+	}
+	want := []string{
+		"tcp 203.0.113.1:50000 100 5000000000  ", "udp 203.0.113.1:50000 100 5000000000  ", "udp [2001:db8::1]:50001 0 0  ",
+		"tcp 203.0.113.1:50000 100 5000000000 scheduler=primary (as asked, by socks) scheduler=primary",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("records (-want +got):\n%s", d)
 	}
 }

@@ -35,6 +35,10 @@ type Line struct {
 
 	ClientMPTCP string `json:"client_mptcp"` // yes, or why not
 	ServerMPTCP string `json:"server_mptcp,omitempty"`
+	// Options that somebody chose, as in force, with what was asked instead and
+	// why; and those that the next hop was asked for.
+	Options    string `json:"options,omitempty"`
+	AskedOfHop string `json:"asked_of_hop,omitempty"`
 
 	Up    uint64 `json:"bytes_up"`
 	Down  uint64 `json:"bytes_down"`
@@ -114,8 +118,14 @@ func (l *lineEncoder) append(b []byte, e *entry) []byte {
 	b = appendKnown(b, `,"local":`, r.Local)
 	b = appendGiven(b, `,"upstream":`, r.Hop)
 	b = appendString(append(b, `,"client_mptcp":`...), spoken(r.ClientMPTCP))
-	if r.Hop != "" {
+	if r.ServerMPTCP != (mptcp.Status{}) {
 		b = appendString(append(b, `,"server_mptcp":`...), spoken(r.ServerMPTCP))
+	}
+	if !r.Options.Empty() {
+		b = appendGiven(b, `,"options":`, r.Options.String())
+	}
+	if r.HopChoice != nil {
+		b = appendGiven(b, `,"asked_of_hop":`, r.HopChoice.Asked.String())
 	}
 	b = strconv.AppendUint(append(b, `,"bytes_up":`...), r.Up, 10)
 	b = strconv.AppendUint(append(b, `,"bytes_down":`...), r.Down, 10)

@@ -32,8 +32,14 @@ func lineOf(e *entry) Line {
 	if r.Command == proxy.Associate {
 		l.Protocol = "udp"
 	}
-	if r.Hop != "" {
+	if r.ServerMPTCP != (mptcp.Status{}) {
 		l.ServerMPTCP = spoken(r.ServerMPTCP)
+	}
+	if r.Options != nil {
+		l.Options = r.Options.String()
+	}
+	if r.HopChoice != nil {
+		l.AskedOfHop = r.HopChoice.Asked.String()
 	}
 	if !r.Served {
 		l.Refused = r.Refused.String()
@@ -55,7 +61,7 @@ func TestLine(t *testing.T) {
 	e := example()
 	const want = `{"start":"2027-01-15T08:00:00.123Z","end":"2027-01-15T08:00:01.623Z","protocol":"tcp","listener":"phones","user":"alice",` +
 		`"client":"192.0.2.7:40000","host":"www.example.com","server":"198.51.100.80:443","local":"203.0.113.1:50000","upstream":"direct",` +
-		`"client_mptcp":"none","server_mptcp":"none","bytes_up":100,"bytes_down":5000000000,"ended":"complete","trace_id":"0123456789abcdef0123456789abcdef"}` + "\n"
+		`"client_mptcp":"none","server_mptcp":"not_asked","bytes_up":100,"bytes_down":5000000000,"ended":"complete","trace_id":"0123456789abcdef0123456789abcdef"}` + "\n"
 	var l lineEncoder
 	if d := cmp.Diff(want, string(l.append(nil, &e))); d != "" {
 		t.Errorf("line (-want +got):\n%s", d)

@@ -36,7 +36,10 @@ func (c connectionLog) record(r *proxy.Record, trace string) {
 		attrs = append(attrs, slog.Any("server", r.Server))
 	}
 	if r.Hop != "" {
-		attrs = append(attrs, slog.String("upstream", r.Hop), slog.String("server_mptcp", negotiated(r.ServerMPTCP)))
+		attrs = append(attrs, slog.String("upstream", r.Hop))
+	}
+	if r.ServerMPTCP != (mptcp.Status{}) {
+		attrs = append(attrs, slog.String("server_mptcp", negotiated(r.ServerMPTCP)))
 	}
 	attrs = append(attrs,
 		slog.Duration("connected", r.Connected.Round(time.Microsecond)),

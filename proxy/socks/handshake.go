@@ -80,6 +80,9 @@ func (h *Handshake) Next(in []byte) (n int, reply []byte, req *Request, err erro
 	return 0, nil, nil, ErrFinished
 }
 
+// Admitted reports whether nothing but the request is missing.
+func (h *Handshake) Admitted() bool { return h.stage == requesting }
+
 // greet chooses the authentication method. The package that lends the codec
 // does this inside its own connection loop only, and takes the first method of
 // the client's list that it knows.

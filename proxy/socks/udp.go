@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,8 @@ type AssociateConfig struct {
 	// Source4 and Source6 are the addresses to send from; those that are not
 	// valid are left to the kernel.
 	Source4, Source6 netip.Addr
+	// KeepSources has Sources know addresses that are left to the kernel.
+	KeepSources bool
 	// Control, when set, is called for the sockets towards servers before
 	// they are bound, for example to set SO_MARK: see net.ListenConfig.
 	Control func(network, address string, c syscall.RawConn) error
@@ -64,6 +67,7 @@ type Association struct {
 
 	mu      sync.Mutex
 	servers map[bool]*net.UDPConn // towards IPv4 (true) and IPv6 servers
+	sources []netip.AddrPort      // of the servers' sockets, with KeepSources
 	err     error                 // why it ended
 	cancel  context.CancelFunc
 	unwatch func() bool
@@ -111,6 +115,15 @@ func (a *Association) Addr() netip.AddrPort {
 
 // Counters returns what was forwarded and dropped so far.
 func (a *Association) Counters() UDPCounters { return a.counters.load() }
+
+// Sources returns the addresses that servers have seen, at most one of each
+// family, with AssociateConfig.KeepSources. An address that the kernel chooses
+// is the one towards the first server of the family.
+func (a *Association) Sources() []netip.AddrPort {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.sources)
+}
 
 // Done is closed when the association has ended and holds nothing any more.
 func (a *Association) Done() <-chan struct{} { return a.done }

@@ -138,7 +138,7 @@ func (a *Association) trySend(to netip.AddrPort, payload []byte) (Drop, error) {
 			return DropDenied, err
 		}
 	}
-	conn, err := a.server(ip.Is4())
+	conn, err := a.server(to)
 	if err != nil {
 		return DropUnsendable, err
 	}
@@ -151,7 +151,8 @@ func (a *Association) trySend(to netip.AddrPort, payload []byte) (Drop, error) {
 
 // server returns the socket towards the servers of a family, which is made
 // when the first of them is sent to.
-func (a *Association) server(v4 bool) (*net.UDPConn, error) {
+func (a *Association) server(to netip.AddrPort) (*net.UDPConn, error) {
+	v4 := to.Addr().Is4()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.err != nil {
@@ -179,8 +180,27 @@ func (a *Association) server(v4 bool) (*net.UDPConn, error) {
 		return nil, fmt.Errorf("socks: socket for datagrams: %w", err)
 	}
 	a.servers[v4] = conn
+	if a.config.KeepSources {
+		a.sources = append(a.sources, a.sourceOf(conn, network, to))
+	}
 	a.running.Go(func() { a.receive(conn, a.fromServer) })
 	return conn, nil
+}
+
+// sourceOf returns the address that a server sees. The kernel chooses that of a
+// socket without one for each datagram; a connected socket tells which.
+func (a *Association) sourceOf(conn *net.UDPConn, network string, to netip.AddrPort) netip.AddrPort {
+	source := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	if !source.Addr().IsUnspecified() {
+		return source
+	}
+	d := net.Dialer{Control: a.config.Control}
+	probe, err := d.DialContext(a.ctx, network, to.String())
+	if err != nil {
+		return source // the port at least
+	}
+	defer probe.Close()
+	return netip.AddrPortFrom(probe.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), source.Port())
 }
 
 // forbidBroadcast takes back what package net allows every socket: which
