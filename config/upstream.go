@@ -81,8 +81,8 @@ type Direct struct {
 	// routes that bring the answers back to this machine.
 	Source SourceAddress `yaml:"source"`
 
-	// Addresses for the source `pool`; they may be ones that are not
-	// configured on an interface.
+	// Addresses for the source `pool`. One that is on no interface needs a
+	// route that delivers packets to it here: `ip route add local ADDRESS dev lo`.
 	Pool []netip.Addr `yaml:"pool"`
 
 	// Servers to connect to at start from an address of a client, at best one

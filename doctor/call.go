@@ -66,13 +66,15 @@ func (c *caller) call(ctx context.Context, fastOpen bool) (call, error) {
 // socksGreeting offers no authentication, and passwords (RFC 1928 section 3).
 var socksGreeting = []byte{5, 2, 0, 2}
 
+var errNotSOCKS5 = errors.New("the answer is not SOCKS5")
+
 // readMethod reads the answer to it.
 func readMethod(in []byte) error {
 	switch {
 	case len(in) < 2:
 		return wire.ErrShort
 	case in[0] != 5:
-		return fmt.Errorf("answer %x is not SOCKS5", in[:2])
+		return fmt.Errorf("%w: %x", errNotSOCKS5, in[:2])
 	}
 	return nil // it speaks SOCKS5, whatever it has chosen
 }

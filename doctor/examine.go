@@ -12,6 +12,7 @@ func Examine(ctx context.Context, n Needs) Report {
 	r.add(kernelRows(&n)...)
 	r.add(settingRows(&n)...)
 	r.add(limitRows(&n)...)
+	r.add(ownRows(&n)...)
 	w, links, rows := linkRows(&n)
 	r.add(rows...)
 	r.add(managerRows(&n, w, links)...)

@@ -42,6 +42,29 @@ type Needs struct {
 	Links []string
 	// Aggregators that must be reached.
 	Aggregators []Aggregator
+	// Addresses that are to be this machine's.
+	Addresses []Addresses
+	// Devices that sockets are bound to, or whose traffic is intercepted.
+	Devices []Device
+	// User that the gateway becomes, and Group of its operators, by name or
+	// number; "" is nobody in particular.
+	User, Group string
+}
+
+// Addresses that one part of the configuration names.
+type Addresses struct {
+	Of   string // for the row
+	List []netip.Addr
+	// Routed: they need not be on an interface, if packets to them are
+	// delivered to this machine.
+	Routed bool
+}
+
+// Device is an interface that one part of the configuration names.
+type Device struct {
+	Name, Of string // the interface, and for the row
+	Lost     string // what does not work without it
+	MayCome  bool   // it need not be there yet
 }
 
 // Aggregator is a server of an upstream.

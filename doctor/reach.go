@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/converter"
 	"github.com/tandem-gateway/tandem/mptcp"
 )
 
@@ -69,14 +71,8 @@ func (t *trip) rows(all []trip, w *network) []Row {
 		standIn := t.other(all, func(o *trip) bool {
 			return o.link == t.link && o.aggregator.Upstream == t.aggregator.Upstream && o.answered == nil
 		})
-		r := Row{
-			Group: groupReach, Check: check, Verdict: severity(standIn == nil), Found: t.answered.Error(),
-			Lost: "this aggregator cannot be used over this link: it is down, or something on the way drops packets",
-		}
-		if errors.Is(t.answered, unix.ECONNREFUSED) {
-			r.Lost = "this aggregator is not there; run the command on it"
-			r.Mend = "systemctl start tandem"
-		}
+		r := Row{Group: groupReach, Check: check, Verdict: severity(standIn == nil), Found: t.answered.Error()}
+		r.Lost, r.Mend = t.unanswered()
 		return []Row{r}
 	}
 	rows := []Row{good(groupReach, check, "answers")}
@@ -87,6 +83,20 @@ func (t *trip) rows(all []trip, w *network) []Row {
 		rows = append(rows, t.fastOpenRow(check+", Fast Open"))
 	}
 	return rows
+}
+
+// unanswered says what is lost, and what mends it.
+func (t *trip) unanswered() (lost, mend string) {
+	const start = "systemctl start tandem"
+	switch err := t.answered; {
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "this aggregator is not there; run the command on it", start
+	case errors.Is(err, unix.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Sprintf("this aggregator does not serve this address, which allow-from of its listener has to name, or does not speak %s there", t.aggregator.Protocol), ""
+	case errors.Is(err, converter.ErrIncompatible), errors.Is(err, errNotSOCKS5):
+		return fmt.Sprintf("something else than %s answers there: look at servers and type of the upstream", t.aggregator.Protocol), ""
+	}
+	return "this aggregator cannot be used over this link; run the command on it, unless something on the way drops packets", start
 }
 
 // other finds a trip for which something holds, nil if there is none.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/netip"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,9 @@ func needs(c *config.Config) doctor.Needs {
 	if c.Records.File.Path != "" || len(c.Records.IPFIX.Collectors) > 0 {
 		n.Clock = "records of connections have wrong times, and are worth nothing as evidence"
 	}
+	n.User, n.Group = c.Rights.User, c.Admin.Group
+	needsAddresses(&n, "admin.listen", c.Admin.Listen)
+	needsAddresses(&n, "telemetry.prometheus", c.Telemetry.Prometheus.Listen)
 	for i := range c.Listeners {
 		needsOfListener(&n, &c.Listeners[i])
 	}
@@ -88,11 +92,15 @@ func needs(c *config.Config) doctor.Needs {
 func needsOfListener(n *doctor.Needs, l *config.Listener) {
 	multipath := l.MPTCP != mptcp.ModeOff
 	n.MPTCP = n.MPTCP || multipath
-	needsOfSocket(n, &l.Socket)
+	needsOfSocket(n, &l.Socket, "listener "+l.Name, "Tandem does not start")
+	needsAddresses(n, "listener "+l.Name, l.Listen)
 	switch l.Type {
 	case config.ListenTProxy:
 		n.TProxy = true
 		n.Inside = append(n.Inside, l.TProxy.Interfaces...)
+		for _, name := range l.TProxy.Interfaces {
+			n.Devices = append(n.Devices, doctor.Device{Name: name, Of: "listener " + l.Name, Lost: "nothing is intercepted there", MayCome: true})
+		}
 		return
 	case config.ListenRedirect:
 		n.Redirect = true
@@ -112,9 +120,12 @@ func needsOfUpstream(n *doctor.Needs, u *config.Upstream) {
 	multipath := u.MPTCP != mptcp.ModeOff
 	n.MPTCP = n.MPTCP || multipath
 	n.FastOpenClient = n.FastOpenClient || u.FastOpen
-	needsOfSocket(n, &u.Socket)
+	needsOfSocket(n, &u.Socket, "upstream "+u.Name, "connections of this upstream fail")
 	if u.Direct != nil && u.Direct.Source == config.SourceClient {
 		n.Transparent = true
+	}
+	if u.Direct != nil && len(u.Direct.Pool) > 0 {
+		n.Addresses = append(n.Addresses, doctor.Addresses{Of: "upstream " + u.Name, List: u.Direct.Pool, Routed: true})
 	}
 	for _, server := range u.Servers {
 		n.Aggregators = append(n.Aggregators, doctor.Aggregator{
@@ -133,7 +144,24 @@ func needsOfUpstream(n *doctor.Needs, u *config.Upstream) {
 	}
 }
 
-func needsOfSocket(n *doctor.Needs, s *config.Socket) {
+// needsAddresses are those that something listens on.
+func needsAddresses(n *doctor.Needs, of string, list []netip.AddrPort) {
+	if len(list) == 0 {
+		return
+	}
+	a := doctor.Addresses{Of: of}
+	for _, address := range list {
+		if !slices.Contains(a.List, address.Addr()) {
+			a.List = append(a.List, address.Addr())
+		}
+	}
+	n.Addresses = append(n.Addresses, a)
+}
+
+func needsOfSocket(n *doctor.Needs, s *config.Socket, of, lost string) {
+	if s.Device != "" {
+		n.Devices = append(n.Devices, doctor.Device{Name: s.Device, Of: of, Lost: lost})
+	}
 	if name := s.CongestionControl; name != "" && !slices.Contains(n.Congestion, name) {
 		n.Congestion = append(n.Congestion, name)
 	}

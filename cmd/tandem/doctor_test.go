@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -182,4 +183,60 @@ func TestDoctorNothingWorks(t *testing.T) {
 	expect(t, &r,
 		finding{"MPTCP", doctor.Failed, "sysctl -w net.mptcp.enabled=1"},
 		finding{overDSL, doctor.Failed, "systemctl start tandem"}, finding{overLTE, doctor.Failed, "systemctl start tandem"})
+}
+
+// TestDoctorNoAnswer: what answers is not what is meant, or not to this address.
+func TestDoctorNoAnswer(t *testing.T) {
+	t.Parallel()
+	h := labtest.HybridHome(t, lab.HybridHomeSpec{})
+	runTandem(t, h.Aggregator, `listeners:
+  - {name: others, type: convert, listen: ["192.0.2.1:8803"], allow-from: [10.0.0.0/8]}
+  - {name: phones, type: socks5, listen: ["192.0.2.1:1080"], allow-from: [198.51.100.0/24]}
+`)
+	labtest.Nginx(t, h.Aggregator, 1000, netip.MustParseAddrPort("192.0.2.1:8080"))
+	nft(t, h.Aggregator, "table inet silent { chain in { type filter hook prerouting priority raw; tcp dport 8804 drop; }; }")
+	r := doctorOn(t, h.CPE, strings.Replace(cpe, "upstreams:\n", `upstreams:
+  - {name: other, type: convert, servers: ["192.0.2.1:1080"], when-down: refuse}
+  - {name: web, type: convert, servers: ["192.0.2.1:8080"], when-down: refuse}
+  - {name: silent, type: convert, servers: ["192.0.2.1:8804"], when-down: refuse}
+`, 1))
+	for upstream, want := range map[string]struct{ lost, mend string }{
+		"hag at 192.0.2.1:8803":    {"allow-from", ""},
+		"other at 192.0.2.1:1080":  {"does not speak convert", ""},
+		"web at 192.0.2.1:8080":    {"something else than convert", ""},
+		"silent at 192.0.2.1:8804": {"drops packets", "systemctl start tandem"},
+	} {
+		row := rowOf(&r, upstream+" over "+dslAddress)
+		if row == nil || row.Verdict != doctor.Failed || !strings.Contains(row.Lost, want.lost) || row.Mend != want.mend {
+			t.Errorf("%s: %+v, want %+v", upstream, row, want)
+		}
+	}
+}
+
+// TestDoctorNames: the configuration names what the machine does not have.
+func TestDoctorNames(t *testing.T) {
+	t.Parallel()
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{})
+	const config = `
+rights: {user: nobody-at-all}
+listeners:
+  - {name: phones, type: socks5, listen: ["192.0.2.1:1080", "192.0.2.77:1080", "[2001:db8:a::77]:1080"], allow-from: [198.51.100.0/24], upstream: several}
+  - {name: bound, type: socks5, listen: ["127.0.0.1:1081"], socket: {device: nosuch0}}
+  - {name: lan, type: tproxy, listen: ["127.0.0.1:8804"], tproxy: {interfaces: [later0, core]}}
+upstreams:
+  - {name: several, type: direct, direct: {source: pool, pool: [192.0.2.1, 192.0.2.200]}}
+`
+	r := doctorOn(t, tp.Aggregator, config)
+	rows := expect(t, &r,
+		finding{"addresses of listener phones", doctor.Failed, "ip address add 192.0.2.77/32 dev lo && ip address add 2001:db8:a::77/128 dev lo"},
+		finding{"addresses of upstream several", doctor.Failed, "ip route add local 192.0.2.200 dev lo"},
+		finding{"addresses of listener bound", doctor.OK, ""},
+		finding{"interface nosuch0 of listener bound", doctor.Failed, ""},
+		finding{"interface later0 of listener lan", doctor.Warning, ""},
+		finding{"interface core of listener lan", doctor.OK, ""},
+		finding{"rights.user", doctor.Failed, "useradd --system"})
+	if t.Failed() {
+		t.Fatalf("%+v", r)
+	}
+	mend(t, tp.Aggregator, config, rows[:2])
 }

@@ -198,7 +198,10 @@ func (g *gateway) serve(next *setup) error {
 	g.server.SetResolver(next.resolver)
 	g.server.SetNetworks(accessNetworks(next.config.AccessNetworks))
 	rules := g.rules.Interceptor
-	next.start(func(ctx context.Context) { next.checkReturnRoutes(ctx, rules) })
+	next.start(func(ctx context.Context) {
+		next.checkPools()
+		next.checkReturnRoutes(ctx, rules)
+	})
 	if g.current != nil {
 		g.current.stop()
 	}

@@ -4,15 +4,32 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/tandem-gateway/tandem/config"
+	"github.com/tandem-gateway/tandem/doctor"
 	"github.com/tandem-gateway/tandem/proxy/tproxy"
 )
 
 // returnRouteTimeout is how long answers to a client's address may take.
 const returnRouteTimeout = 5 * time.Second
+
+// checkPools warns of source addresses that servers' answers do not come back to.
+func (s *setup) checkPools() {
+	for _, u := range s.upstreams {
+		if u.config.Type != config.UpstreamDirect || u.config.Direct.Source != config.SourcePool {
+			continue
+		}
+		for _, a := range u.config.Direct.Pool {
+			if !doctor.Delivered(a) {
+				s.log.Warn("servers cannot answer to an address of the pool: packets to it are not delivered here",
+					"upstream", u.config.Name, "address", a, "command", fmt.Sprintf("ip route add local %v dev lo", a))
+			}
+		}
+	}
+}
 
 // checkReturnRoutes warns when answers to the addresses of clients would not
 // come back here, though servers are to see them. It ends with ctx.

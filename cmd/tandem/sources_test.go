@@ -29,6 +29,10 @@ func TestSourceAddresses(t *testing.T) {
 	h.expectSource(t, h.v4, h.DSL.Addr.V4)
 	h.expectSource(t, h.v6, h.CoreAddr.V6)
 
+	// Nobody would take their answers in.
+	reload(t, h.aggregator, through("source: pool, pool: [192.0.2.200]"))
+	awaitLog(t, h.aggregator, "level=WARN", "servers cannot answer", "address=192.0.2.200", "ip route add local 192.0.2.200 dev lo")
+
 	// Addresses that are routed to the aggregator, of which no interface has any.
 	for _, routed := range []string{"192.0.2.128/25", "2001:db8:a:1::/64"} {
 		if _, err := h.Aggregator.Command(t.Context(), "ip", "route", "add", "local", routed, "dev", "lo").Output(); err != nil {
