@@ -5,6 +5,7 @@ package options
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,6 +41,9 @@ var atsss = map[string]string{
 	"load-balancing": "round-robin",
 	"priority-based": "overflow",
 }
+
+// ScheduleNames are the schedulers that need no weights.
+func ScheduleNames() []string { return slices.Clone(modeNames[:]) }
 
 func (m Mode) String() string {
 	switch {

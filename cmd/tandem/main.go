@@ -35,6 +35,7 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	root.AddCommand(labCommand(), benchCommand(), traceCommand(), doctorCommand())
 	root.AddCommand(manualCommand(root))
 	helpful(root)
+	completable(root)
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)

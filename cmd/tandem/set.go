@@ -45,7 +45,6 @@ The exit code is 1 if something could not be put into force.
   tandem set --id 7 inactivity-timeout=10m
   tandem set --user ada --dry-run scheduler=primary
   tandem set --all --clear all`,
-		ValidArgsFunction: completeOptions,
 	}, func(cmd *cobra.Command, client *admin.Client, args []string) error {
 		one.byID = cmd.Flags().Changed("id")
 		if many.meant() {
@@ -125,14 +124,6 @@ func optionHelp() string {
 		fmt.Fprintf(&text, "  %s: %s\n      %s\n", o, o.About(), o.Takes())
 	}
 	return strings.TrimSuffix(text.String(), "\n")
-}
-
-func completeOptions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var list []string
-	for _, name := range options.Names() {
-		list = append(list, name+"=")
-	}
-	return list, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
 // changeOf reads what is to be changed, so that mistakes are told before anybody
