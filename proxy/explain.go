@@ -307,6 +307,20 @@ func (x *inquest) socket(h Hop, r *Request) {
 		parts = append(parts, fmt.Sprintf("mark %#x", o.Socket.Mark))
 	}
 	x.rule("connection", Passes, h.Name(), strings.Join(parts, ", "))
+	x.choice(h, r)
+}
+
+// choice tells what the hop would be asked for.
+func (x *inquest) choice(h Hop, r *Request) {
+	if len(x.targets) == 0 || h.Addresses() == nil {
+		return
+	}
+	c, err := h.Converse(&Client{}, r, x.targets[0])
+	if a, ok := c.(Asker); err == nil && ok {
+		if choice := a.Choice(); choice != nil {
+			x.rule("option", Passes, "ask.options", fmt.Sprintf("%s is asked for %v, by %v", h.Name(), choice.Asked, choice.By))
+		}
+	}
 }
 
 func (x *inquest) options(context.Context) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -137,7 +138,8 @@ upstreams:
 func TestExplainInterception(t *testing.T) {
 	t.Parallel()
 	operator, place := operatorAt(t, 0)
-	h := newHomeWith(t, lab.HybridHomeSpec{}, 1000, aggregator, place+strings.Replace(cpe, "interfaces: [lan]", "interfaces: [lan], exclude: {destinations: [192.0.2.128/25], ports: [25]}", 1))
+	asking := strings.Replace(cpe, "    when-down: refuse\n", "    when-down: refuse\n    ask: {options: {scheduler: primary}}\n", 1)
+	h := newHomeWith(t, lab.HybridHomeSpec{}, 1000, aggregator, place+strings.Replace(asking, "interfaces: [lan]", "interfaces: [lan], exclude: {destinations: [192.0.2.128/25], ports: [25]}", 1))
 	for _, test := range []struct {
 		source      netip.Addr
 		destination string
@@ -159,6 +161,10 @@ func TestExplainInterception(t *testing.T) {
 		}
 		if v := x.Listeners[0]; v.Outcome != test.outcome || v.Rule != test.rule {
 			t.Errorf("%v to %s port %d: %+v, want %s by %s", test.source, test.destination, test.port, v, test.outcome, test.rule)
+		} else if asked := (admin.Ruling{
+			Stage: "option", Verdict: "passes", Rule: "ask.options", Detail: "hag/192.0.2.1:8803 is asked for scheduler=primary, by convert",
+		}); slices.Contains(v.Rulings, asked) != (test.outcome == admin.Served) {
+			t.Errorf("%v: %+v, want %+v where it is served", test.source, v, asked)
 		}
 	}
 }
