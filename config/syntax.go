@@ -8,6 +8,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -66,6 +68,12 @@ func syntaxError(file string, data []byte, err error) Problem {
 	if strings.Contains(p.Wrong, "cannot start any token") {
 		p.Expected = "want spaces instead of tabs, and quotes around text that begins with a sign such as @ or %"
 	}
+	if at := noText(data); at >= 0 && noTextError.MatchString(p.Wrong) {
+		before := data[:at]
+		p.Line, p.Column = bytes.Count(before, []byte("\n"))+1, utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])+1
+		p.Expected = "want text in UTF-8"
+		return p
+	}
 	r := &lineReader{lines: bytes.SplitAfter(data, []byte("\n"))}
 	if _, _, err := parseYAML(r); err == nil {
 		return p
@@ -92,6 +100,22 @@ func syntaxError(file string, data []byte, err error) Problem {
 	line := r.lines[good]
 	p.Line, p.Column = good+1, len(line)-len(bytes.TrimLeft(line, " \t"))+1
 	return p
+}
+
+// noTextError is what the parser says of bytes that are no text.
+var noTextError = regexp.MustCompile(`UTF-8|control characters`)
+
+// noText finds the first byte that is not UTF-8, or a control character; -1 if
+// there is none.
+func noText(data []byte) int {
+	for at := 0; at < len(data); {
+		r, n := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && n == 1 || unicode.IsControl(r) && !strings.ContainsRune("\t\n\r\u0085", r) {
+			return at
+		}
+		at += n
+	}
+	return -1
 }
 
 var parserPrefix = regexp.MustCompile(`^yaml: (line \d+: )?`)

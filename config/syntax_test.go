@@ -21,8 +21,8 @@ func TestPlaceOfSyntaxErrors(t *testing.T) {
 		{"quote that is not closed", filler + "name: \"a\n" + filler, 101, 1},
 		{"anchor that there is not", filler + "log: *there\n" + filler, 101, 1},
 		{"second document", "log: {level: info}\n---\n" + filler + "a: 'b' c\n", 103, 1},
-		{"control character", filler + "name: a\x01b\n" + filler, 101, 1},
-		{"not UTF-8", filler + "name: \xff\n" + filler, 101, 1},
+		{"control character", filler + "name: ä\x01b\n" + filler, 101, 8},
+		{"not UTF-8", filler + "name: \xff\n" + filler, 101, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse("FILE", []byte(c.content))
