@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -51,6 +53,9 @@ func (o *operators) open(c config.Admin, left *estate, log *slog.Logger) {
 		return
 	}
 	if o.socket, o.missing = admin.Listen(admin.SocketOptions{Path: c.Socket, Group: c.Group}); o.missing != nil {
+		if errors.Is(o.missing, fs.ErrPermission) {
+			o.missing = fmt.Errorf("%w; admin.socket can name a place where this user may write, such as /run/user/%d/tandem.sock", o.missing, os.Getuid())
+		}
 		log.Warn("operators cannot reach this tandem: status and other commands do not work", "err", o.missing)
 	}
 }

@@ -104,7 +104,7 @@ func TestSocketWithoutRights(t *testing.T) {
 	l := newLocal(t, phones)
 	l.asNobody()
 	l.start()
-	if n := strings.Count(l.log.String(), "operators cannot reach this tandem"); n != 1 || !strings.Contains(l.log.String(), "permission denied") {
+	if n := strings.Count(l.log.String(), "operators cannot reach this tandem"); n != 1 || !strings.Contains(l.log.String(), "permission denied; admin.socket can name a place") {
 		t.Errorf("said %d times:\n%s", n, l.log)
 	}
 	if !strings.Contains(l.banner.String(), "operators      no: ") {
