@@ -85,7 +85,11 @@ func document(t *testing.T) string {
 		if r.body != nil {
 			operation["requestBody"] = object{"required": true, "content": content(r.body)}
 		}
-		responses := object{"default": object{"description": "It failed", "content": content(Error{})}}
+		responses := object{
+			"default": object{"description": "It failed", "content": content(Error{})},
+			"401":     object{"description": "Over TCP: neither token nor client certificate, or a wrong token", "content": content(Error{})},
+			"503":     object{"description": "Too many requests at once; or the answer of a health check", "content": content(Error{})},
+		}
 		if r.method == http.MethodDelete {
 			responses["204"] = object{"description": "Done"}
 		} else {
@@ -109,9 +113,17 @@ func document(t *testing.T) string {
 			"description": "HTTP over the unix socket of a running Tandem, /run/tandem/tandem.sock unless configured otherwise.",
 			"license":     object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 		},
-		"servers":    []object{{"url": "http://tandem", "description": "any name will do: the socket leads to one Tandem"}},
-		"paths":      paths,
-		"components": object{"schemas": schemas},
+		"servers": []object{
+			{"url": "http://tandem", "description": "The unix socket. Any name will do: it leads to one Tandem."},
+			{"url": "http://127.0.0.1:8088", "description": "An address of admin.listen on loopback, without TLS: everybody may read, who has the token may change something."},
+			{"url": "https://{address}", "description": "An address of admin.listen with TLS: token or client certificate.", "variables": object{"address": object{"default": "192.0.2.1:8443"}}},
+		},
+		"security": []object{{}, {"token": []string{}}, {"certificate": []string{}}},
+		"paths":    paths,
+		"components": object{"schemas": schemas, "securitySchemes": object{
+			"token":       object{"type": "http", "scheme": "bearer", "description": "The first line of admin.token-file, over TCP."},
+			"certificate": object{"type": "mutualTLS", "description": "One of an authority in admin.tls.client-ca-file."},
+		}},
 	}, "", "  ")
 	if err != nil {
 		t.Fatal(err)
