@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -47,6 +48,7 @@ func TestValues(t *testing.T) {
 		{InitialWindow, "32", 32, ""},
 		{UserTimeout, "2m", 120, ""},
 		{UserTimeout, "10h", 0x8000 | 600, ""},
+		{UserTimeout, "546h7m", 0xffff, ""},
 		{DelayedACK, "25%", 25 << 8, ""},
 		{DelayedACK, "2", 2, ""},
 		{DelayedACK, "25%,2", 25<<8 | 2, ""},
@@ -93,7 +95,7 @@ func TestBadValues(t *testing.T) {
 		{CongestionControl, "fast", Malformed},
 		{InitialWindow, "65536", OutOfRange},
 		{InitialWindow, "ten", Malformed},
-		{UserTimeout, "577h", OutOfRange},
+		{UserTimeout, "547h", OutOfRange},
 		{DelayedACK, "", Malformed},
 		{DelayedACK, "101%", OutOfRange},
 		{DelayedACK, "256", OutOfRange},
@@ -159,6 +161,39 @@ func TestRoundTrips(t *testing.T) {
 			t.Fatalf("%q over nothing, nothing over it, or it over itself", s)
 		}
 	})
+}
+
+// A duration is rounded up to the unit that its option has on the wire, whatever
+// its length.
+func TestDurations(t *testing.T) {
+	for o, c := range map[Option]struct {
+		of   func(Value) time.Duration
+		most time.Duration
+		unit func(time.Duration) time.Duration
+	}{
+		DelayThreshold:    {Value.DelayThreshold, MaxDelayThreshold, func(time.Duration) time.Duration { return time.Millisecond }},
+		InactivityTimeout: {Value.InactivityTimeout, MaxInactivityTimeout, func(time.Duration) time.Duration { return time.Second }},
+		UserTimeout: {Value.UserTimeout, MaxUserTimeout, func(d time.Duration) time.Duration {
+			if d > userTimeouts*time.Second {
+				return time.Minute
+			}
+			return time.Second
+		}},
+	} {
+		rapid.Check(t, func(t *rapid.T) {
+			d := time.Duration(rapid.Int64Range(1, int64(2*c.most)).Draw(t, "duration"))
+			v, err := o.Parse(d.String())
+			if d > c.most {
+				if !errors.Is(err, ErrRange) {
+					t.Fatalf("%s of %v: %v, %v", o, d, o.Text(v), err)
+				}
+				return
+			}
+			if got := c.of(v); err != nil || got < d || got >= d+c.unit(d) {
+				t.Fatalf("%s of %v is %v, %v", o, d, got, err)
+			}
+		})
+	}
 }
 
 // A value that a cap has shortened is not shortened again, and never greater

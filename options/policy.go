@@ -106,6 +106,7 @@ func (p *Policy) grant(o Option, client netip.Addr, l *Layers) (g Grant, chosen 
 	if v, ok := l.Subscriber.Value(o); ok {
 		choose(v, FromSubscriber, ByDefault)
 	}
+	unbound := g.Granted == o.Default()
 	for i := range l.Client {
 		r := &l.Client[i]
 		v, ok := r.Set.Value(o)
@@ -114,6 +115,9 @@ func (p *Policy) grant(o Option, client netip.Addr, l *Layers) (g Grant, chosen 
 		}
 		g.Asked, g.ByClient, chosen = v, true, true
 		granted, why, detail := p.cap(o, v, client, r.From, l.Own)
+		if why == Capped && unbound && takesBack(o, v) {
+			granted, why, detail = v, AsAsked, ""
+		}
 		if g.Why, g.Detail = why, detail; !why.Refused() {
 			choose(granted, r.From, why)
 		}
@@ -132,6 +136,12 @@ func (p *Policy) grant(o Option, client netip.Addr, l *Layers) (g Grant, chosen 
 		}
 	}
 	return g, true
+}
+
+// takesBack reports whether a client asks for no more than it has that does not ask
+// at all, where nobody else chose for it.
+func takesBack(o Option, v Value) bool {
+	return v == o.Default() || o == SubflowRateLimit && v.RateLimit().Unlimited
 }
 
 // refuses says why a client has no say at all, or "".

@@ -58,6 +58,16 @@ func TestGrant(t *testing.T) {
 			answer: "subflow-rate-limit=2:20Mbit",
 		},
 		{
+			name: "no limit where there is none", client: "subflow-rate-limit=2:default", max: "subflow-rate-limit=20Mbit",
+			want:   "subflow-rate-limit=2:default (as asked, by socks)",
+			answer: "subflow-rate-limit=2:default",
+		},
+		{
+			name: "no limit where there is one", defaults: "subflow-rate-limit=4Mbit", client: "subflow-rate-limit=default", max: "subflow-rate-limit=20Mbit",
+			want:   "subflow-rate-limit=20Mbit (asked default, capped, by socks: at most 20Mbit)",
+			answer: "subflow-rate-limit=20Mbit",
+		},
+		{
 			name: "capped by the subscriber's policy", client: "subflow-rate-limit=40Mbit", max: "subflow-rate-limit=20Mbit", ownMax: "subflow-rate-limit=5Mbit",
 			want:   "subflow-rate-limit=5Mbit (asked 40Mbit, capped, by socks: at most 5Mbit)",
 			answer: "subflow-rate-limit=5Mbit",
@@ -70,11 +80,6 @@ func TestGrant(t *testing.T) {
 		{
 			name: "forbidden by the subscriber's policy", client: "scheduler=server", own: "scheduler=primary", ownForbid: []Option{Scheduler},
 			want: "scheduler=primary (asked server, forbidden, by subscriber: forbidden by the subscriber's policy)",
-		},
-		{
-			name: "no limit is above the cap", client: "subflow-rate-limit=default", max: "subflow-rate-limit=20Mbit",
-			want:   "subflow-rate-limit=20Mbit (asked default, capped, by socks: at most 20Mbit)",
-			answer: "subflow-rate-limit=20Mbit",
 		},
 		{
 			name: "too low", client: "subflow-rate-limit=1bit",

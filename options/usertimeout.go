@@ -5,9 +5,9 @@ package options
 import "time"
 
 const (
-	// MaxUserTimeout is the longest user-timeout: the kernel keeps it in
-	// milliseconds as a signed number of 32 bits.
-	MaxUserTimeout = 24 * 24 * time.Hour
+	// MaxUserTimeout is the longest user-timeout that can be written: 546 hours and 7
+	// minutes.
+	MaxUserTimeout = userTimeouts * time.Minute
 
 	inMinutes    = 1 << 15 // the granularity bit of RFC 5482 section 3.1
 	userTimeouts = inMinutes - 1
@@ -27,12 +27,16 @@ func UserTimeoutValue(d time.Duration) Value {
 	if s := (d + time.Second - 1) / time.Second; s <= userTimeouts {
 		return Value(s)
 	}
-	return inMinutes | Value((d+time.Minute-1)/time.Minute)
+	m := (d + time.Minute - 1) / time.Minute
+	if m > userTimeouts {
+		return 2 * inMinutes
+	}
+	return inMinutes | Value(m)
 }
 
 var userTimeout = descriptor{
 	name:  "user-timeout",
-	takes: "a duration of at most 576h, such as 2m",
+	takes: "a duration of at most 546h, such as 2m",
 	about: "how long data may stay unacknowledged before the connection is given up",
 	parse: func(text string) (Value, error) {
 		d, err := parseDuration(text, time.Second, MaxUserTimeout)
@@ -40,11 +44,10 @@ var userTimeout = descriptor{
 	},
 	print: func(v Value) string { return printDuration(v.UserTimeout()) },
 	check: func(v Value) (Value, error) {
-		d := v.UserTimeout()
-		if v > inMinutes|userTimeouts || d > MaxUserTimeout {
+		if v > inMinutes|userTimeouts {
 			return 0, ErrRange
 		}
-		return UserTimeoutValue(d), nil
+		return UserTimeoutValue(v.UserTimeout()), nil
 	},
 	atMost: func(v, limit Value) Value {
 		return UserTimeoutValue(min(v.UserTimeout(), limit.UserTimeout()))
