@@ -190,8 +190,8 @@ func (e *Engine) serviceSubflows(c *conn, now time.Time) {
 			s.overdue = true
 			e.gap = true
 			e.repairAt = e.soon(e.repairAt, e.lastRepair, repairEvery)
-		case s.State == Established && s.resting > 0 && !now.Before(s.rouseAt()):
-			e.rouse(c, s)
+		case s.State == Established && s.priority.times > 0 && !now.Before(s.tellAt()):
+			e.tellPriority(c, s)
 		}
 	}
 }

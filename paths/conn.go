@@ -220,8 +220,8 @@ func (c *conn) deadline() time.Time {
 			earlier(s.due)
 		case s.State == Opening && !s.overdue:
 			earlier(s.Since.Add(openWithin))
-		case s.State == Established && s.resting > 0:
-			earlier(s.rouseAt())
+		case s.State == Established && s.priority.times > 0:
+			earlier(s.tellAt())
 		}
 	}
 	for _, t := range c.wakes {

@@ -87,13 +87,14 @@ type Subflow struct {
 	missed  time.Time // since when the kernel does not have it, though no event told; zero is never
 	due     time.Time // of the attempt, for Waiting
 	overdue bool      // it takes too long, for Opening
-	resting int       // a backup for a while, and how often the end of that was told: see restFor
+	resting bool      // a backup for a while: see restFor
 	device  int       // that it is bound to
 	routed  bool      // there was a route for it
 	heals   loss      // what it restores
 	heir    bool      // it is Lost, and another one was asked for in its place
 	number  int       // of its path, from 1; 0 is none
 
+	priority priority
 	draining draining
 }
 

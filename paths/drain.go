@@ -154,7 +154,7 @@ func (e *Engine) serviceDrained(c *conn, now time.Time) {
 		case give:
 			e.endDrain(c, s, now)
 		case !s.draining.since.IsZero():
-			e.useAgain(c, s)
+			e.useAgain(c, s, now)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func (e *Engine) serviceDrained(c *conn, now time.Time) {
 // beginDrain has both ends send on other subflows.
 func (e *Engine) beginDrain(c *conn, s *Subflow, now time.Time) {
 	s.draining = draining{since: now, backup: s.Backup, quiet: now}
-	s.Backup, s.resting = true, 0
+	s.Backup, s.resting, s.priority = true, false, priority{}
 	e.tellDrain(c, s, now)
 	c.drainAt = now.Add(drainEvery)
 }
@@ -177,12 +177,11 @@ func (e *Engine) tellDrain(c *conn, s *Subflow, now time.Time) {
 	}
 }
 
-func (e *Engine) useAgain(c *conn, s *Subflow) {
+func (e *Engine) useAgain(c *conn, s *Subflow, now time.Time) {
 	s.Backup = s.draining.backup
 	s.draining = draining{}
-	if err := e.client.SetBackup(c.Token, s.local(), s.Remote, s.Backup); err != nil {
-		e.refused(err)
-	}
+	s.prioritise(s.Backup, now)
+	e.tellPriority(c, s)
 }
 
 // endDrain closes a subflow once nothing moves on it any more.

@@ -140,7 +140,7 @@ func (s *seen) figures(f *Subflow) {
 // see writes what sock_diag says to a subflow.
 func (s *Subflow) see(k sockdiag.Subflow) {
 	s.RTT, s.Sent, s.Acked, s.Received, s.device = k.RTT, k.Sent, k.Acked, k.Received, k.Interface
-	s.Backup, s.LocalID, s.RemoteID = k.Backup && s.resting == 0, k.LocalID, k.RemoteID
+	s.Backup, s.LocalID, s.RemoteID = k.Backup && !s.resting, k.LocalID, k.RemoteID
 }
 
 // kernelEvent takes an event of the eBPF programs.

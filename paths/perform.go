@@ -171,9 +171,9 @@ func (e *Engine) create(c *conn, i int, now time.Time) {
 	s.State, s.Since, s.device, s.routed = Opening, now, e.net.device(s.Local), c.Has(s.Path)
 	local := pm.Endpoint{Addr: s.Local, IfIndex: s.device}
 	if !s.Backup && c.carriedWithout(i) {
-		s.resting = 1
+		s.resting = true
 	}
-	if s.Backup || s.resting > 0 {
+	if s.Backup || s.resting {
 		local.Flags = pm.Backup
 	}
 	local.ID = e.addressID(c, netip.AddrPortFrom(s.Local, 0))
@@ -325,7 +325,9 @@ func (e *Engine) setBackup(c *conn, a SetBackup) {
 		e.refused(err)
 		return
 	}
-	s.Backup, s.resting = a.Backup, 0
+	s.Backup, s.resting = a.Backup, false
+	s.prioritise(a.Backup, e.o.now())
+	s.priority.times-- // just now
 }
 
 func (e *Engine) announce(c *conn, a netip.AddrPort) {

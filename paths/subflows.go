@@ -88,7 +88,10 @@ func (e *Engine) joined(s *seen, now time.Time) {
 	s.on(f)
 	f.State, f.Since, f.overdue, f.missed = Established, now, false, time.Time{}
 	c.number(f)
-	f.Backup = f.Backup || s.backup && f.resting == 0
+	f.Backup = f.Backup || s.backup && !f.resting
+	if f.resting {
+		f.prioritise(false, now.Add(restFor))
+	}
 	c.Extra++
 	e.opened(c, f, now)
 	opened := *f
