@@ -29,8 +29,9 @@ type Chosen struct {
 // back, so that what listener, subscriber and client have chosen counts again.
 // It returns when that is in force on all of them; if ctx ends before, what was
 // chosen so far stands. The connections share the walks through the sockets that
-// this takes: for thousands of them, one call after the other takes minutes. The
-// answers are in no particular order, one for each ID.
+// this takes: for thousands of them, one call after the other takes minutes. What
+// becomes of a single connection is logged at level info, of each of several at
+// level debug. The answers are in no particular order, one for each ID.
 func (s *Server) Choose(ctx context.Context, ids []uint64, set options.Set, clear []options.Option) ([]Chosen, error) {
 	if err := options.CheckOwn(set); err != nil {
 		return nil, err
@@ -49,6 +50,10 @@ func (s *Server) Choose(ctx context.Context, ids []uint64, set options.Set, clea
 		n += len(numbers)
 	}
 	done := make(chan Chosen, n) // so that no loop ever waits
+	level := slog.LevelInfo
+	if n > 1 {
+		level = slog.LevelDebug
+	}
 	for i, numbers := range wanted {
 		if len(numbers) == 0 {
 			continue
@@ -60,7 +65,7 @@ func (s *Server) Choose(ctx context.Context, ids []uint64, set options.Set, clea
 			}
 			delete(numbers, number)
 			id := s.id(i, x.number)
-			x.operatorChooses(set, clear, func(c Chosen) {
+			x.operatorChooses(level, set, clear, func(c Chosen) {
 				c.ID = id
 				done <- c
 			})
@@ -87,8 +92,9 @@ func (s *Server) Choose(ctx context.Context, ids []uint64, set options.Set, clea
 	return all, nil
 }
 
-// operatorChooses takes an operator's choice, and calls done when it is in force.
-func (s *session) operatorChooses(set options.Set, clear []options.Option, done func(Chosen)) {
+// operatorChooses takes an operator's choice, and calls done when it is in force,
+// which is logged at a level.
+func (s *session) operatorChooses(level slog.Level, set options.Set, clear []options.Option, done func(Chosen)) {
 	if s.phase != relaying {
 		done(Chosen{Err: ErrNotServed})
 		return
@@ -110,7 +116,7 @@ func (s *session) operatorChooses(set options.Set, clear []options.Option, done 
 		return
 	}
 	_ = s.change(func(l *options.Layers) { l.Operator = after }, func() {
-		s.logChoices(slog.LevelInfo, "operator has changed options of a connection")
+		s.logChoices(level, "operator has changed options of a connection")
 		done(Chosen{Options: s.choices.grants.Clone()})
 	})
 }

@@ -5,6 +5,7 @@ package proxy
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -90,8 +91,19 @@ func TestOperatorChoosesForMany(t *testing.T) {
 	if changed, unchanged, _, _ := choose("", options.InactivityTimeout, options.Scheduler); changed != relayed || unchanged != 0 {
 		t.Errorf("taken back from %d, %d stayed", changed, unchanged)
 	}
-	if n := p.log.count(slog.LevelInfo, "operator has changed options of a connection"); n != 2*relayed {
+	const line = "operator has changed options of a connection"
+	if n := p.log.count(slog.LevelDebug, line); n != 2*relayed {
 		t.Errorf("%d lines in the log, want %d", n, 2*relayed)
+	}
+	if n := p.log.count(slog.LevelInfo, line); n != 0 {
+		t.Errorf("%d lines in the log at level info, though many were changed at once", n)
+	}
+	one := slices.IndexFunc(ids, func(id uint64) bool { return named[id] })
+	if _, err := p.Choose(t.Context(), ids[one:one+1], set(t, "inactivity-timeout=3h"), nil); err != nil {
+		t.Error(err)
+	}
+	if n := p.log.count(slog.LevelInfo, line); n != 1 {
+		t.Errorf("%d lines in the log at level info, want that of the one that was changed", n)
 	}
 	if done, err := p.Choose(t.Context(), nil, set(t, "scheduler=primary"), nil); err != nil || len(done) != 0 {
 		t.Errorf("of none: %v, %v", done, err)
