@@ -112,20 +112,29 @@ var roles = map[string]func(){
 		fmt.Println("unavailable:", errors.Is(p.Missing(), ErrUnavailable))
 		fmt.Println(p.Missing())
 	},
-	// few-capabilities tries to run them with no others than documented.
+	// few-capabilities tries to run all of them with no others than documented, on
+	// any thread: they are those of a program that is started.
 	"few-capabilities": func() {
-		runtime.LockOSThread() // capabilities are the thread's
-		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var caps [2]unix.CapUserData
-		for _, c := range []int{unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_NET_ADMIN} {
-			caps[c/32].Effective |= 1 << (c % 32)
-			caps[c/32].Permitted |= 1 << (c % 32)
+		runtime.LockOSThread()
+		for c := range unix.CAP_LAST_CAP + 1 {
+			if c == unix.CAP_BPF || c == unix.CAP_PERFMON || c == unix.CAP_NET_ADMIN {
+				continue
+			}
+			if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
+				fmt.Println("error:", err)
+				return
+			}
 		}
-		if err := unix.Capset(&head, &caps[0]); err != nil {
-			fmt.Println("error:", err)
-			return
+		os.Setenv(roleVariable, "all-programs")
+		fmt.Println("error:", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+	},
+	"all-programs": func() {
+		p, err := Open(Options{Events: true, Steering: true, Requests: true})
+		if err == nil {
+			err = errors.Join(p.Missing(), p.Close())
 		}
-		tryOpen()
+		fmt.Println("unavailable:", errors.Is(err, ErrUnavailable))
+		fmt.Println(err)
 	},
 	// without-cgroup2 tries to run them where no cgroup2 is mounted. It needs
 	// a mount namespace of its own.

@@ -219,11 +219,24 @@ func (s *Steering) start(p *Programs) error {
 		s.waking.Wait()
 		reader.Close()
 	}))
-	namespace, err := os.Open("/proc/thread-self/ns/net")
+	namespace, err := os.Open(threadNamespace)
 	if err != nil {
 		return fmt.Errorf("network namespace: %w", err)
 	}
-	s.waking.Go(func() { s.wake(reader, &closing, namespace) })
+	defer namespace.Close()
+	entered := make(chan error)
+	s.waking.Go(func() {
+		// The thread ends with the goroutine, because it is not unlocked.
+		runtime.LockOSThread()
+		err := enter(namespace)
+		entered <- err
+		if err == nil {
+			s.wake(reader, &closing)
+		}
+	})
+	if err := <-entered; err != nil {
+		return fmt.Errorf("network namespace: %w", err)
+	}
 	p.steering = s
 	return nil
 }
@@ -238,15 +251,25 @@ func (c closer) Close() error {
 
 func (s *Steering) close() error { return s.opened.close() }
 
-// wake kicks subflows when the programs ask for it, in a network namespace, until
-// the reader is flushed because all is closing.
-func (s *Steering) wake(asked *ringbuf.Reader, closing *atomic.Bool, namespace *os.File) {
-	// The thread ends with the goroutine, because it is not unlocked.
-	runtime.LockOSThread()
-	defer namespace.Close()
-	if unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET) != nil {
-		return
+const threadNamespace = "/proc/thread-self/ns/net"
+
+// enter has the thread be in a network namespace. That takes CAP_SYS_ADMIN, which
+// gateways do not keep, even where it is there already.
+func enter(namespace *os.File) error {
+	there, err := namespace.Stat()
+	if err != nil {
+		return err
 	}
+	here, err := os.Stat(threadNamespace)
+	if err != nil || os.SameFile(here, there) {
+		return err
+	}
+	return os.NewSyscallError("setns", unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET))
+}
+
+// wake kicks subflows in the thread's network namespace when the programs ask for
+// it, until the reader is flushed because all is closing.
+func (s *Steering) wake(asked *ringbuf.Reader, closing *atomic.Bool) {
 	var record ringbuf.Record
 	for !closing.Load() && asked.ReadInto(&record) == nil {
 		// One walk serves all that have asked before it.
