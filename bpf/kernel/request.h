@@ -30,6 +30,7 @@
 #define TIMESTAMPS 12	  /* with what they are padded by */
 #define TIMESTAMPS_BEGIN 0x0101080a /* NOP, NOP, kind 8, length 10 */
 #define MPTCP_KIND 30
+#define SURE 3		  /* writes, of which the peer has heard one */
 #define WRITE_GAP (20 * MS) /* between two writes, with two round trips, for the echo */
 #define EVENT_GAP (5 * MS)  /* between two events of a subflow */
 #define EVENT_BURST 8	    /* events that may come at once */
@@ -49,7 +50,7 @@ struct request {
 	__u64 next;    /* ns, when to write it again, or to give it up */
 	__u32 left;    /* how often to write it yet */
 	__u32 subflow; /* number of the only one to write it on, or 0 */
-	__u32 written; /* it was, at least once */
+	__u32 written; /* how often it was */
 	__u32 padding;
 };
 
@@ -196,7 +197,7 @@ static __always_inline void write_request(struct bpf_sock_ops *ctx, struct tcp_s
 	option = request->option;
 	if (!bpf_store_hdr_opt(ctx, &option, option.kind == EXPERIMENT ? OPTION_LENGTH : USER_TIMEOUT_LENGTH, 0)) {
 		request->left--;
-		request->written = 1;
+		request->written++;
 		request->next = bpf_ktime_get_ns() + WRITE_GAP + (tp->srtt_us >> 3) * 2000ULL;
 	}
 	/* There is nothing to wait for after an answer, or a timeout. */
@@ -204,23 +205,33 @@ static __always_inline void write_request(struct bpf_sock_ops *ctx, struct tcp_s
 		request->option.kind = 0;
 }
 
-/* Ends the request that an echo answers. Nothing answers one that was not written
- * yet: such an echo is a late one of an earlier request of its type. */
-static __always_inline bool answered(__u32 token, __u8 type)
+/* The request that an echo is about, NULL if there is none: nothing answers one that
+ * was not written yet. */
+static __always_inline struct request *request_for(__u32 token, __u8 type)
 {
 	struct requests *r = bpf_map_lookup_elem(&outgoing, &token);
 
 	if (!r)
-		return false;
+		return NULL;
 	for (__u32 i = 0; i < REQUESTS; i++) {
 		struct request *request = &r->all[i];
 
-		if (request->option.kind == EXPERIMENT && request->option.data[TYPE_AT] == type && request->written) {
-			request->option.kind = 0;
-			return true;
-		}
+		if (request->option.kind == EXPERIMENT && request->option.data[TYPE_AT] == type && request->written)
+			return request;
 	}
-	return false;
+	return NULL;
+}
+
+/* Whether an echo is the answer to a request. If it says something else than what
+ * was asked for, it may be a late one of an earlier request of that type, and the
+ * peer may not have heard of this one: that was written a few times first. */
+static __always_inline bool answers(const struct option *echo, const struct request *request)
+{
+	const __u8 *got = echo->data, *asked = request->option.data;
+
+	return request->written >= SURE ||
+	       (got[TYPE_AT + 1] == asked[TYPE_AT + 1] && got[TYPE_AT + 2] == asked[TYPE_AT + 2] &&
+		got[TYPE_AT + 3] == asked[TYPE_AT + 3]);
 }
 
 static __always_inline void tell(struct tcp_sock *tp, const struct asked *asked)
@@ -245,15 +256,25 @@ static __always_inline void read_requests(struct bpf_sock_ops *ctx, struct tcp_s
 {
 	struct asked asked = { .token = token, .subflow = subflow };
 	struct option *option = &asked.option;
+	struct request *request;
 
 	/* Looks for the kind and, as the length says, the two bytes behind it. */
 	*option = (struct option){ .kind = EXPERIMENT, .length = 4, .data = { EXID >> 8, EXID & 0xff } };
 	if (bpf_load_hdr_opt(ctx, option, sizeof(*option), 0) == OPTION_LENGTH) {
-		/* On a subflow that has no number yet the peer asks once more. */
-		if (option->data[TYPE_AT] & ECHO ? answered(token, option->data[TYPE_AT] & ~ECHO) : honour && subflow)
+		if (option->data[TYPE_AT] & ECHO) {
+			request = request_for(token, option->data[TYPE_AT] & ~ECHO);
+			if (!request) {
+				__sync_fetch_and_add(&ignored, 1);
+			} else if (answers(option, request)) {
+				request->option.kind = 0;
+				tell(tp, &asked);
+			}
+		} else if (honour && subflow) {
 			tell(tp, &asked);
-		else
+		} else {
+			/* On a subflow that has no number yet the peer asks once more. */
 			__sync_fetch_and_add(&ignored, 1);
+		}
 	}
 	*option = (struct option){ .kind = USER_TIMEOUT_KIND };
 	if (honour && bpf_load_hdr_opt(ctx, option, sizeof(*option), 0) == USER_TIMEOUT_LENGTH)
