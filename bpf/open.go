@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -42,9 +43,11 @@ type Options struct {
 // Programs are running programs. All of its methods may be called from several
 // goroutines at once, Events.Read excepted; none but Close after Close.
 type Programs struct {
-	cgroup   *cgroup
-	synacks  *SYNACKs
-	events   *Events
+	cgroup  *cgroup
+	synacks *SYNACKs
+	events  *Events
+
+	mu       sync.RWMutex // of what Extend changes
 	steering *Steering
 	running  []concern
 	missing  []error
@@ -89,6 +92,25 @@ func (p *Programs) open(o Options) error {
 		return p.Missing()
 	}
 	return nil
+}
+
+// Extend does what Options.Steering and Options.Requests ask for later than Open,
+// and before Leave. Connections that there are can be steered from then on; peers of
+// those to come may ask. The error, which matches ErrUnavailable, is also in
+// Missing.
+func (p *Programs) Extend(o Options) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.steering != nil {
+		return p.steering.honour(o)
+	}
+	if !o.Steering {
+		return nil
+	}
+	before := len(p.missing)
+	loaded := p.each("load", []concern{&Steering{}}, func(c concern) error { return c.load(o) })
+	p.running = append(p.running, p.each("attach", loaded, func(c concern) error { return c.start(p) })...)
+	return errors.Join(p.missing[before:]...)
 }
 
 // concern is a program, or some that do one thing together.
@@ -161,7 +183,11 @@ func attach(dir *os.File, program *ebpf.Program) (link.Link, error) {
 
 // Missing says which of the programs could not be had, and why; nil if all
 // could. The error matches ErrUnavailable.
-func (p *Programs) Missing() error { return errors.Join(p.missing...) }
+func (p *Programs) Missing() error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return errors.Join(p.missing...)
+}
 
 // SYNACKs knows how servers answered. It is nil if its program is missing, and
 // knows nothing then.
@@ -171,9 +197,13 @@ func (p *Programs) SYNACKs() *SYNACKs { return p.synacks }
 // programs are missing.
 func (p *Programs) Events() *Events { return p.events }
 
-// Steering decides which paths connections use. It is nil if not asked for, or
-// if its programs are missing.
-func (p *Programs) Steering() *Steering { return p.steering }
+// Steering decides which paths connections use. It is nil as long as it was not
+// asked for, or if its programs are missing.
+func (p *Programs) Steering() *Steering {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.steering
+}
 
 // Leave leaves the cgroup to another instance that has inherited it: Close only
 // detaches the programs.
@@ -183,6 +213,8 @@ func (p *Programs) Leave() { p.cgroup = nil }
 // where it was before Open, and removes the cgroup. Open connections go on. A
 // second Close does nothing.
 func (p *Programs) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var errs []error
 	for _, c := range p.running {
 		errs = append(errs, c.close())

@@ -77,26 +77,6 @@ func (s *Steering) Answer(replies ...Reply) error {
 	return errors.Join(s.write(list...)...)
 }
 
-// AdvertiseUserTimeouts tells the peers of connections, by token, how long this
-// end lets data stay without acknowledgement (RFC 5482), rounded up to seconds, or
-// to minutes above about nine hours. It is not answered, and written on
-// AnswerAttempts packets. The error is that of all that failed, nil for none.
-func (s *Steering) AdvertiseUserTimeouts(timeouts map[uint32]time.Duration) error {
-	var errs []error
-	list := make([]outgoing, 0, len(timeouts))
-	for token, d := range timeouts {
-		coded, err := encodeUserTimeout(d)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("advertise over connection %08x: %w", token, err))
-			continue
-		}
-		r := schedulerRequest{Option: schedulerOption{Kind: kindUserTimeout, Length: 4}, Left: AnswerAttempts}
-		binary.BigEndian.PutUint16(r.Option.Data[:], coded)
-		list = append(list, outgoing{token, r})
-	}
-	return errors.Join(append(errs, s.write(list...)...)...)
-}
-
 // experiment is an experimental option (RFC 6994) of this experiment.
 func experiment(kind uint8, value [3]byte) schedulerOption {
 	o := schedulerOption{Kind: kindExperiment, Length: 8}
@@ -112,6 +92,17 @@ const (
 	minutesBit     = 1 << 15
 	maxUserTimeout = minutesBit - 1
 )
+
+// userTimeoutOption tells how long this end lets data stay without acknowledgement.
+func userTimeoutOption(d time.Duration) (r schedulerRequest, err error) {
+	coded, err := encodeUserTimeout(d)
+	if err != nil {
+		return r, err
+	}
+	r = schedulerRequest{Option: schedulerOption{Kind: kindUserTimeout, Length: 4}, Left: AnswerAttempts}
+	binary.BigEndian.PutUint16(r.Option.Data[:], coded)
+	return r, nil
+}
 
 func encodeUserTimeout(d time.Duration) (uint16, error) {
 	seconds := (d + time.Second - 1) / time.Second
@@ -150,7 +141,14 @@ func (s *Steering) write(list ...outgoing) []error {
 		}
 	}
 	subflows := make(map[uint32]int, len(list))
-	walked := s.walk(func(token, _ uint32) { subflows[token]++ })
+	for _, o := range list {
+		subflows[o.token] = 0
+	}
+	walked := s.walk(func(token, _ uint32) {
+		if _, ok := subflows[token]; ok {
+			subflows[token]++
+		}
+	})
 	for i, o := range list {
 		if errs[i] == nil {
 			errs[i] = walked

@@ -115,9 +115,12 @@ type schedulerPolicy struct {
 	DelayThresholdUs uint32
 	Limit            [8]uint32
 	Weight           [8]uint8
-	InitialWindow    uint32
-	UserTimeoutMs    uint32
-	DelayedAckUs     uint32
+	Options          struct {
+		_             structs.HostLayout
+		InitialWindow uint32
+		UserTimeoutMs uint32
+		DelayedAckUs  uint32
+	}
 }
 
 type schedulerRequest struct {

@@ -15,7 +15,7 @@ func (s *Steering) SetAll(policies map[uint32]*Policy) (failed map[uint32]error)
 	failed = map[uint32]error{}
 	fail := func(token uint32, err error) {
 		if err != nil {
-			failed[token] = fmt.Errorf("steer: %w", err)
+			failed[token] = fmt.Errorf("steer connection %08x: %w", token, err)
 		}
 	}
 	s.mu.Lock()
@@ -24,8 +24,15 @@ func (s *Steering) SetAll(policies map[uint32]*Policy) (failed map[uint32]error)
 	for token, p := range policies {
 		fail(token, s.put(token, p))
 	}
+	if len(failed) == len(policies) {
+		return failed
+	}
 	subflows := make(map[uint32]int, len(policies))
-	err := s.walk(func(token, _ uint32) { subflows[token]++ })
+	err := s.walk(func(token, _ uint32) {
+		if _, ok := policies[token]; ok {
+			subflows[token]++
+		}
+	})
 	for token, p := range policies {
 		if failed[token] != nil || err == nil && (p == nil || subflows[token] > 0) {
 			continue
@@ -49,5 +56,18 @@ func (s *Steering) put(token uint32, p *Policy) error {
 		return err
 	}
 	raw.Generation = s.generation
-	return s.common.Maps[schedulerMapPolicies].Put(&token, raw)
+	if err := s.common.Maps[schedulerMapPolicies].Put(&token, raw); err != nil {
+		return err
+	}
+	if !p.AdvertiseUserTimeout || p.UserTimeout == 0 {
+		return nil
+	}
+	request, err := userTimeoutOption(p.UserTimeout)
+	if err == nil {
+		err = s.enqueue(token, request)
+	}
+	if errors.Is(err, ErrBusy) {
+		return nil
+	}
+	return err
 }

@@ -81,6 +81,11 @@ type Policy struct {
 	// UserTimeout is how long data may stay without acknowledgement before the
 	// subflow is given up (TCP_USER_TIMEOUT), in milliseconds; 0 is the kernel's.
 	UserTimeout time.Duration
+	// AdvertiseUserTimeout has the peer told the UserTimeout (RFC 5482), rounded up
+	// to seconds, or to minutes above about nine hours, whenever the policy is set.
+	// That is advice: it is not answered, written on AnswerAttempts packets, and left
+	// out while MaxRequests requests are in flight.
+	AdvertiseUserTimeout bool
 	// DelayedACK is the longest that an ACK waits for data to go with, in
 	// microseconds up to MaxDelayedACK; 0 is the kernel's. How many segments an
 	// ACK waits for cannot be set.
@@ -96,26 +101,7 @@ type Policy struct {
 // matches ErrPolicy for a policy that cannot be, ErrUnavailable for one that
 // this kernel cannot do, and ErrNoSubflow where there is nothing to steer.
 func (s *Steering) Set(token uint32, p Policy) error {
-	raw, err := s.raw(p)
-	if err != nil {
-		return fmt.Errorf("steer connection %08x: %w", token, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.generation++
-	raw.Generation = s.generation
-	policies := s.common.Maps[schedulerMapPolicies]
-	if err := policies.Put(&token, raw); err != nil {
-		return fmt.Errorf("steer connection %08x: %w", token, err)
-	}
-	n, err := s.bringInLine(token)
-	if err == nil && n == 0 {
-		err = ErrNoSubflow
-	}
-	if err != nil {
-		return fmt.Errorf("steer connection %08x: %w", token, errors.Join(err, s.forget(token)))
-	}
-	return nil
+	return s.SetAll(map[uint32]*Policy{token: &p})[token]
 }
 
 // Clear gives a connection back to the kernel. It is no error if it has no
@@ -209,9 +195,9 @@ func rawOptions(raw *schedulerPolicy, p Policy) error {
 	if p.DelayedACK != 0 && (p.DelayedACK < MinDelayedACK || p.DelayedACK > MaxDelayedACK) {
 		return fmt.Errorf("%w: delayed ACK %v is not within %v and %v", ErrPolicy, p.DelayedACK, MinDelayedACK, MaxDelayedACK)
 	}
-	raw.InitialWindow = p.InitialWindow
-	raw.UserTimeoutMs = uint32(p.UserTimeout.Milliseconds())
-	raw.DelayedAckUs = uint32(p.DelayedACK.Microseconds())
+	raw.Options.InitialWindow = p.InitialWindow
+	raw.Options.UserTimeoutMs = uint32(p.UserTimeout.Milliseconds())
+	raw.Options.DelayedAckUs = uint32(p.DelayedACK.Microseconds())
 	return nil
 }
 

@@ -72,10 +72,8 @@ func (s *Steering) load(o Options) error {
 		return err
 	}
 	s.opened.add(closer(s.common.Close))
-	if o.Requests {
-		if err := s.common.Variables[schedulerVarHonour].Set(uint32(1)); err != nil {
-			return fmt.Errorf("honour requests: %w", err)
-		}
+	if err := s.honour(o); err != nil {
+		return err
 	}
 	var names [schedulerFamilyFAMILIES][2][caNameSize]byte
 	s.instance = fmt.Sprintf("%05x", rand.Uint32N(1<<20))
@@ -106,6 +104,17 @@ func (s *Steering) load(o Options) error {
 	}
 	if err := s.common.Variables[schedulerVarNames].Set(names); err != nil {
 		return fmt.Errorf("names of congestion controls: %w", err)
+	}
+	return nil
+}
+
+// honour lets peers ask, if that is wanted.
+func (s *Steering) honour(o Options) error {
+	if !o.Requests {
+		return nil
+	}
+	if err := s.common.Variables[schedulerVarHonour].Set(uint32(1)); err != nil {
+		return fmt.Errorf("honour requests: %w", err)
 	}
 	return nil
 }

@@ -149,37 +149,6 @@ func TestDeserted(t *testing.T) {
 	c.settle(t, c.ends, 1)
 }
 
-func TestUserTimeout(t *testing.T) {
-	c := steer(t, 0, 0, Policy{UserTimeout: time.Second})
-	filter(t, c.Aggregator, "input", "iifname cell meta l4proto tcp drop")
-	stop := c.bulk(t)
-	labtest.Await(t, patience, "second subflow is given up", func() bool { return c.state(t, c.ends)[1].Subflow == 0 })
-	if state := c.state(t, c.ends); state[0].Refused != 0 || state[0].Subflow != 1 {
-		t.Errorf("first path: %+v", state[0])
-	}
-	stop()
-}
-
-// TestOptions: the second subflow has not sent data yet, the first has.
-func TestOptions(t *testing.T) {
-	c := steer(t, 0, 0, Policy{InitialWindow: 42, DelayedACK: 20 * time.Millisecond})
-	state := c.state(t, c.ends)
-	if state[0].Refused != InitialWindow || state[1].Refused != 0 {
-		t.Errorf("refused %v and %v, want the initial window on the first", state[0].Refused, state[1].Refused)
-	}
-	out, err := c.Client.Command(t.Context(), "ss", "-tin").Output()
-	if err != nil {
-		t.Skip(err)
-	}
-	if n := strings.Count(string(out), " cwnd:42 "); n != 1 {
-		t.Errorf("%d subflows with the window, want 1:\n%s", n, out)
-	}
-	c.set(t, c.ends, Policy{})
-	if state := c.state(t, c.ends); state[1].Refused != 0 {
-		t.Errorf("refused %v when taken back", state[1].Refused)
-	}
-}
-
 // TestSteeringKilled looks for congestion controls of a killed process.
 func TestSteeringKilled(t *testing.T) {
 	needPrograms(t)

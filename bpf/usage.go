@@ -21,6 +21,8 @@ type Usage struct {
 // [ebpf.EnableStats] returns.
 func (p *Programs) Usage() (map[string]Usage, error) {
 	all := make(map[string]Usage)
+	p.mu.RLock()
+	defer p.mu.RUnlock()
 	for _, c := range p.running {
 		for name, program := range c.programs() {
 			stats, err := program.Stats()

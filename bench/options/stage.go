@@ -164,11 +164,6 @@ func (s *stage) grant(a *bpf.Asked, option options.Option, value options.Value) 
 			s.mu.Lock()
 			s.granted[request{a.Token, option}] = time.Now()
 			s.mu.Unlock()
-			if option == options.UserTimeout {
-				if err := s.steering.AdvertiseUserTimeouts(map[uint32]time.Duration{a.Token: value.UserTimeout()}); err != nil {
-					return err
-				}
-			}
 		}
 		return s.steering.Answer(bpf.Reply{Token: a.Token, Subflow: a.Subflow, Record: a.Record})
 	})

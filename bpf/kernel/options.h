@@ -6,9 +6,8 @@
 #ifndef TANDEM_OPTIONS_H
 #define TANDEM_OPTIONS_H
 
-#include "policy.h"
-
 #include <linux/bpf.h>
+#include <linux/types.h>
 
 #include <bpf/bpf_helpers.h>
 
@@ -16,6 +15,20 @@
 #define TCP_USER_TIMEOUT 18
 
 #define DELACK_MAX_US 200000 /* TCP_DELACK_MAX of net/tcp.h */
+
+/* 0 leaves an option to the kernel. */
+struct subflow_options {
+	__u32 initial_window; /* segments */
+	__u32 user_timeout_ms;
+	__u32 delayed_ack_us;
+};
+
+/* Bits to tell them by. */
+enum subflow_option {
+	INITIAL_WINDOW = 1,
+	USER_TIMEOUT = 2,
+	DELAYED_ACK = 4,
+};
 
 /* Where is a subflow, as a context of sock_ops or as struct tcp_sock. */
 static __always_inline void set_option(void *where, int name, __u32 value, enum subflow_option option,
@@ -27,23 +40,21 @@ static __always_inline void set_option(void *where, int name, __u32 value, enum 
 		*refused &= ~option;
 }
 
-/* Before is what the subflow has now, so that what is no longer asked for is
- * taken back. An initial window cannot be: it is used up. */
-static __always_inline void set_options(void *where, const struct policy *p, enum subflow_option *before, enum subflow_option *refused)
+/* Given is what the subflow has, so that what is no longer asked for is taken
+ * back. An initial window cannot be: it is used up. */
+static __always_inline void set_options(void *where, const struct subflow_options *wanted,
+					struct subflow_options *given, enum subflow_option *refused)
 {
-	if (p->initial_window && !(*before & INITIAL_WINDOW)) {
-		set_option(where, TCP_BPF_IW, p->initial_window, INITIAL_WINDOW, refused);
-		*before |= INITIAL_WINDOW;
-	}
-	if (p->user_timeout_ms || *before & USER_TIMEOUT) {
-		set_option(where, TCP_USER_TIMEOUT, p->user_timeout_ms, USER_TIMEOUT, refused);
-		*before |= USER_TIMEOUT;
-	}
-	if (p->delayed_ack_us || *before & DELAYED_ACK) {
-		set_option(where, TCP_BPF_DELACK_MAX, p->delayed_ack_us ? p->delayed_ack_us : DELACK_MAX_US,
+	if (!wanted->initial_window)
+		*refused &= ~INITIAL_WINDOW;
+	else if (wanted->initial_window != given->initial_window)
+		set_option(where, TCP_BPF_IW, wanted->initial_window, INITIAL_WINDOW, refused);
+	if (wanted->user_timeout_ms != given->user_timeout_ms)
+		set_option(where, TCP_USER_TIMEOUT, wanted->user_timeout_ms, USER_TIMEOUT, refused);
+	if (wanted->delayed_ack_us != given->delayed_ack_us)
+		set_option(where, TCP_BPF_DELACK_MAX, wanted->delayed_ack_us ? wanted->delayed_ack_us : DELACK_MAX_US,
 			   DELAYED_ACK, refused);
-		*before |= DELAYED_ACK;
-	}
+	*given = *wanted;
 }
 
 #endif

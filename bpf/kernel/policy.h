@@ -5,7 +5,7 @@
 #ifndef TANDEM_POLICY_H
 #define TANDEM_POLICY_H
 
-#include <linux/types.h>
+#include "options.h"
 
 #define PATHS 8
 #define UNLIMITED 0xffffffff
@@ -30,13 +30,6 @@ enum family {
 	FAMILIES,
 };
 
-/* Socket options of a subflow. */
-enum subflow_option {
-	INITIAL_WINDOW = 1,
-	USER_TIMEOUT = 2,
-	DELAYED_ACK = 4,
-};
-
 /* What is asked of a connection, written by user space only. */
 struct policy {
 	__u32 generation; /* changes with every change */
@@ -45,9 +38,7 @@ struct policy {
 	__u32 delay_threshold_us; /* 0 is none */
 	__u32 limit[PATHS];	  /* bytes/s, UNLIMITED, or 0 to drain */
 	__u8 weight[PATHS];
-	__u32 initial_window;  /* segments; 0 is the kernel's */
-	__u32 user_timeout_ms; /* 0 is the kernel's */
-	__u32 delayed_ack_us;  /* 0 is the kernel's */
+	struct subflow_options options;
 };
 
 /* When something that failed may be tried again. */

@@ -78,7 +78,7 @@ struct steered {
 	__u32 variant;	/* which of the two names it has */
 	__u32 original; /* family that it had, or UNLIMITED if that is not known */
 	__u32 generation; /* of the policy that its options are from */
-	enum subflow_option options; /* bits, those that were set */
+	struct subflow_options given;
 	__u64 rest_until; /* as tcp_mstamp: before, ACKs are not looked at */
 	__u8 drained;  /* nothing was unacknowledged at the last look */
 	__u8 asking;   /* requests of the connection are in flight */
@@ -118,7 +118,7 @@ static __always_inline void follow(void *where, struct tcp_sock *tp, struct stee
 	s->generation = p->generation;
 	s->rest_until = 0;
 	s->answering = p->scheduler == SERVER;
-	set_options(where, p, &s->options, &c->paths[within(s->path)].refused);
+	set_options(where, &p->options, &s->given, &c->paths[within(s->path)].refused);
 }
 
 static __always_inline void established(struct bpf_sock_ops *ctx, struct tcp_sock *tp,
@@ -207,7 +207,7 @@ static __always_inline void let_go(struct tcp_sock *tp, struct steered *s)
 	bpf_setsockopt(tp, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	kick(tp, s, &none); /* the kernel's do not all begin with a rate */
 	bpf_setsockopt(tp, SOL_TCP, TCP_CONGESTION, &name, sizeof(name));
-	set_options(tp, &none, &s->options, &refused);
+	set_options(tp, &none.options, &s->given, &refused);
 	set_hooks(tp, tp, hooks(tp, NULL, false));
 	bpf_sk_storage_delete(&subflows, tp);
 }
@@ -227,7 +227,7 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	struct walked walked = {};
 	struct sock_common *skc = ctx->sk_common;
 	struct mptcp_subflow_context *subflow;
-	__u32 token, skip = 0, limit;
+	__u32 token, not_sent = NOT_SENT, limit;
 	struct connection *c;
 	struct steered *s;
 	struct tcp_sock *tp;
@@ -265,6 +265,7 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 		}
 		s = enroll(tp, subflow, c, token);
 		joins = true;
+		bpf_setsockopt(tp, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	}
 	if (!s)
 		return 0;
@@ -276,9 +277,9 @@ int tandem_kick(struct bpf_iter__tcp *ctx)
 	limit = decide(p, c, s->path, bpf_ktime_get_ns());
 	if (joins || (p->family && s->family != p->family) || (limit && !path->limit)) {
 		kick(tp, s, p);
-	} else if (!limit && path->limit) {
-		path->limit = 0;
-		bpf_setsockopt(tp, SOL_SOCKET, SO_MAX_PACING_RATE, &skip, sizeof(skip));
+	} else if (limit != path->limit) {
+		path->limit = limit;
+		bpf_setsockopt(tp, SOL_SOCKET, SO_MAX_PACING_RATE, &limit, sizeof(limit));
 	}
 	return 0;
 }

@@ -231,8 +231,9 @@ func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 		return nil, nil, admin.ErrDraining
 	}
 	c, err = load(g.file)
-	before := g.current.config.Rights
+	before, lacking := g.current.config.Rights, ""
 	if err == nil {
+		lacking = g.tuner.prepare(c)
 		err = g.apply(c)
 	}
 	if err != nil {
@@ -247,7 +248,7 @@ func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 		rights = "rights change when tandem is started again"
 	}
 	for _, what := range []string{
-		rights, g.tuner.reloaded(c), g.logs.apply(c.Log), g.admin.apply(c.Admin), g.observers.apply(c), g.aaa.apply(&c.Subscribers, g.log),
+		rights, lacking, g.logs.apply(c.Log), g.admin.apply(c.Admin), g.observers.apply(c), g.aaa.apply(&c.Subscribers, g.log),
 	} {
 		if what != "" {
 			late = append(late, what)

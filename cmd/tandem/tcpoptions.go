@@ -19,12 +19,13 @@ var askWays = map[config.AskWay]options.Source{
 
 // Ask implements proxy.Tuner.
 func (t *tuner) Ask(token uint32, s options.Set) {
-	if t.steering == nil {
+	steering := t.steering.Load()
+	if steering == nil {
 		return
 	}
 	t.later(func() {
 		for o, v := range s.All() {
-			if err := t.steering.Ask(token, 0, recordOf(o, v)); err != nil {
+			if err := steering.Ask(token, 0, recordOf(o, v)); err != nil {
 				t.log.Debug("an option was not asked for", "option", o.String(), "err", err)
 			}
 		}
@@ -37,9 +38,9 @@ func recordOf(o options.Option, v options.Value) bpf.Record {
 }
 
 // listen takes what peers ask and answer, until the programs are closed.
-func (t *tuner) listen() {
+func (t *tuner) listen(steering *bpf.Steering) {
 	var a bpf.Asked
-	for t.steering.Read(&a) == nil {
+	for steering.Read(&a) == nil {
 		asked := a
 		o, v := contentOf(&a)
 		switch {
@@ -100,11 +101,12 @@ func (t *tuner) ofSubflow(a *bpf.Asked, o options.Option, v options.Value) optio
 		return v
 	}
 	limit := v.RateLimit()
-	state, err := t.steering.State(a.Token)
+	steering := t.steering.Load()
+	state, err := steering.State(a.Token)
 	if errors.Is(err, bpf.ErrNoSubflow) {
 		// Paths are known of connections that are steered.
-		if err = t.steering.Set(a.Token, bpf.Policy{}); err == nil {
-			state, err = t.steering.State(a.Token)
+		if err = steering.Set(a.Token, bpf.Policy{}); err == nil {
+			state, err = steering.State(a.Token)
 		}
 	}
 	if err != nil {

@@ -3,15 +3,19 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/options"
+	"github.com/tandem-gateway/tandem/options/tuning"
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
@@ -19,26 +23,32 @@ import (
 // proxy.Tuner: what the event loops want is done one after the other on a
 // goroutine of its own, because it takes a walk through all sockets.
 type tuner struct {
-	steering *bpf.Steering // nil: missing says why
-	missing  error
-	wanted   bpf.Options // at the start
+	programs *bpf.Programs                // nil where eBPF is not to be had
+	steering atomic.Pointer[bpf.Steering] // nil: missing says why
+	wanted   bpf.Options
 	server   *proxy.Server
 	log      *slog.Logger
 
 	mu      sync.Mutex
+	missing error
 	waiting []func()      // what connections wait for
 	changes []change      // of which one of waiting takes all
 	replies []bpf.Reply   // likewise, at most maxSpare
 	spare   []func()      // for peers that come again: at most maxSpare, and done last
 	dropped uint64        // what there was no room for
 	more    chan struct{} // has room for one
+
+	// Of the goroutine: when it put changes into force last, and how long that took.
+	walked   time.Time
+	walkTook time.Duration
+
 	ended   chan struct{}
 	working sync.WaitGroup
 	hearing sync.WaitGroup
 }
 
 var (
-	errNoSteering  = errors.New("eBPF programs for it are loaded at start only, and no configuration wanted options then: start tandem again")
+	errNoSteering  = errors.New("no configuration has wanted options, so that the eBPF programs for it are not loaded")
 	errRedundant   = errors.New("one MPTCP connection cannot carry bytes twice: it takes an upstream with convert.redundant")
 	errPaths       = fmt.Errorf("only the first %d paths are told apart", bpf.MaxPaths)
 	errSegments    = errors.New("the kernel cannot count segments: ask for a share of the RTT")
@@ -57,38 +67,51 @@ func wantedPrograms(c *config.Config, inherited bool) bpf.Options {
 
 // newTuner takes the programs there are of those that are wanted; nil for none.
 func newTuner(programs *bpf.Programs, wanted bpf.Options, noEBPF error, log *slog.Logger) *tuner {
-	t := &tuner{missing: noEBPF, wanted: wanted, log: log, more: make(chan struct{}, 1), ended: make(chan struct{})}
-	if programs != nil {
-		if t.steering = programs.Steering(); t.steering == nil {
-			if t.missing = programs.Missing(); t.missing == nil {
-				t.missing = errNoSteering
-			}
-		}
+	t := &tuner{programs: programs, wanted: wanted, missing: noEBPF, log: log, more: make(chan struct{}, 1), ended: make(chan struct{})}
+	if programs != nil && programs.Steering() == nil {
+		t.missing = cmp.Or(programs.Missing(), errNoSteering)
 	}
 	return t
-}
-
-// reloaded says what a new configuration wants of the programs that they cannot
-// do, because they are loaded at the start; "" for nothing.
-func (t *tuner) reloaded(c *config.Config) string {
-	steering, requests := c.UsesOptions()
-	switch {
-	case steering && !t.wanted.Steering:
-		return "options of connections that eBPF programs put into force take effect when tandem is started again: the programs are loaded at the start only"
-	case requests && !t.wanted.Requests:
-		return "options asked for in TCP options are heard when tandem is started again: the eBPF programs that read them are loaded at the start only"
-	}
-	return ""
 }
 
 // start begins to work for a server.
 func (t *tuner) start(s *proxy.Server) {
 	t.server = s
-	if t.steering == nil {
+	t.working.Go(t.work)
+	t.take()
+}
+
+// take begins to use the programs, once there are some.
+func (t *tuner) take() {
+	if t.programs == nil || t.steering.Load() != nil {
 		return
 	}
-	t.working.Go(t.work)
-	t.hearing.Go(t.listen)
+	if s := t.programs.Steering(); s != nil {
+		t.steering.Store(s)
+		t.hearing.Go(func() { t.listen(s) })
+	}
+}
+
+// prepare loads what a new configuration wants of the programs and what is not
+// there yet. They stay when no configuration wants them any more. It says what it
+// cannot do; "" for nothing.
+func (t *tuner) prepare(c *config.Config) string {
+	wanted := t.wanted
+	steering, requests := c.UsesOptions()
+	wanted.Steering, wanted.Requests = wanted.Steering || steering, wanted.Requests || requests
+	if wanted == t.wanted || t.programs == nil {
+		return ""
+	}
+	t.wanted = wanted
+	err := t.programs.Extend(wanted)
+	t.take()
+	if err == nil {
+		return ""
+	}
+	t.mu.Lock()
+	t.missing = err
+	t.mu.Unlock()
+	return "options of connections are not put into force: " + err.Error()
 }
 
 // stop ends the work, then closes the programs, which ends what is read from
@@ -152,12 +175,13 @@ func (t *tuner) next() (f func()) {
 
 // ignored is how many requests and answers of peers were dropped.
 func (t *tuner) ignored() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.steering == nil {
+	s := t.steering.Load()
+	if s == nil {
 		return 0
 	}
-	return t.dropped + t.steering.Ignored()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dropped + s.Ignored()
 }
 
 func (t *tuner) work() {
@@ -189,8 +213,11 @@ func (t *tuner) Supports(s options.Set) (list []options.Reason) {
 }
 
 func (t *tuner) supports(o options.Option, v options.Value) error {
+	steering := t.steering.Load()
 	switch {
-	case t.steering == nil:
+	case steering == nil:
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		return t.missing
 	case o == options.Scheduler && v.Schedule().Mode == options.ModeRedundant:
 		return errRedundant
@@ -201,7 +228,7 @@ func (t *tuner) supports(o options.Option, v options.Value) error {
 	case o == options.DelayedACK && v.Acknowledging().Share == 0:
 		return errSegments
 	case o == options.CongestionControl:
-		err, known := t.steering.CongestionControls()[v.CongestionControl()]
+		err, known := steering.CongestionControls()[v.CongestionControl()]
 		if !known {
 			return fmt.Errorf("connections with %s cannot be steered", v.CongestionControl())
 		}
@@ -212,7 +239,7 @@ func (t *tuner) supports(o options.Option, v options.Value) error {
 
 // Apply implements proxy.Tuner.
 func (t *tuner) Apply(token uint32, s options.Set, done func([]options.Reason)) {
-	if t.steering == nil {
+	if t.steering.Load() == nil {
 		done(t.Supports(s))
 		return
 	}
@@ -229,7 +256,7 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 	}
 	var state [bpf.MaxPaths]bpf.PathState
 	if err == nil {
-		state, err = t.steering.State(token)
+		state, err = t.steering.Load().State(token)
 	}
 	if err != nil {
 		for o := range s.All() {
@@ -241,17 +268,13 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 	for i := range state {
 		refused |= state[i].Refused
 	}
-	for _, r := range []struct {
-		bit bpf.SubflowOption
-		o   options.Option
-		err error
-	}{
-		{bpf.InitialWindow, options.InitialWindow, errBegun},
-		{bpf.UserTimeout, options.UserTimeout, errNotTaken},
-		{bpf.DelayedACK, options.DelayedACK, errNotTaken},
-	} {
-		if refused&r.bit != 0 && s.Has(r.o) {
-			failed = append(failed, options.Reason{Option: r.o, Err: r.err})
+	for o := range s.All() {
+		switch bit := tuning.SubflowOptionOf(o); {
+		case refused&bit == 0:
+		case o == options.InitialWindow:
+			failed = append(failed, options.Reason{Option: o, Err: errBegun})
+		default:
+			failed = append(failed, options.Reason{Option: o, Err: errNotTaken})
 		}
 	}
 	return failed

@@ -31,6 +31,7 @@ func (t *tuner) applyLater(c change) {
 }
 
 func (t *tuner) applyAll() {
+	t.gather()
 	t.mu.Lock()
 	list := t.changes
 	t.changes = nil
@@ -39,6 +40,14 @@ func (t *tuner) applyAll() {
 		n := different(list)
 		t.applyBatch(list[:n])
 		list = list[n:]
+	}
+}
+
+// gather lets others come that share the walk, where changes follow each other: it
+// costs the same for any number.
+func (t *tuner) gather() {
+	if time.Since(t.walked) < t.walkTook {
+		time.Sleep(t.walkTook / 2)
 	}
 }
 
@@ -57,6 +66,8 @@ func different(list []change) int {
 
 // applyBatch puts changes of different connections into force.
 func (t *tuner) applyBatch(list []change) {
+	start := time.Now()
+	defer func() { t.walked, t.walkTook = time.Now(), time.Since(start) }()
 	policies := make(map[uint32]*bpf.Policy, len(list))
 	for _, c := range list {
 		policies[c.token] = nil // takes back what was in force
@@ -65,9 +76,8 @@ func (t *tuner) applyBatch(list []change) {
 			policies[c.token] = &p
 		}
 	}
-	failed := t.steering.SetAll(policies)
+	failed := t.steering.Load().SetAll(policies)
 	unknown := t.delayACKs(list, policies, failed)
-	t.advertise(policies, failed)
 	for _, c := range list {
 		reasons := t.applied(c.token, c.set, failed[c.token])
 		if unknown[c.token] {
@@ -87,7 +97,7 @@ func (t *tuner) delayACKs(list []change, policies map[uint32]*bpf.Policy, failed
 		if !ok || failed[c.token] != nil {
 			continue
 		}
-		state, err := t.steering.State(c.token)
+		state, err := t.steering.Load().State(c.token)
 		switch {
 		case err != nil:
 			failed[c.token] = err
@@ -100,25 +110,9 @@ func (t *tuner) delayACKs(list []change, policies map[uint32]*bpf.Policy, failed
 		}
 	}
 	if len(delayed) > 0 {
-		maps.Copy(failed, t.steering.SetAll(delayed))
+		maps.Copy(failed, t.steering.Load().SetAll(delayed))
 	}
 	return unknown
-}
-
-// advertise tells the peers the user timeouts that are in force.
-func (t *tuner) advertise(policies map[uint32]*bpf.Policy, failed map[uint32]error) {
-	timeouts := make(map[uint32]time.Duration)
-	for token, p := range policies {
-		if p != nil && p.UserTimeout > 0 && failed[token] == nil {
-			timeouts[token] = p.UserTimeout
-		}
-	}
-	if len(timeouts) == 0 {
-		return
-	}
-	if err := t.steering.AdvertiseUserTimeouts(timeouts); err != nil {
-		t.log.Debug("user timeouts were not told to peers", "err", err)
-	}
 }
 
 // answerLater collects answers to requests in TCP options, as many as there is
@@ -143,7 +137,7 @@ func (t *tuner) answerAll() {
 	list := t.replies
 	t.replies = nil
 	t.mu.Unlock()
-	if err := t.steering.Answer(list...); err != nil {
+	if err := t.steering.Load().Answer(list...); err != nil {
 		t.log.Debug("requests in TCP options were not answered", "err", err)
 	}
 }

@@ -16,7 +16,16 @@ var schedulers = map[options.Mode]bpf.Scheduler{
 	options.ModeWeighted: bpf.Weighted, options.ModeAuto: bpf.Auto,
 }
 
-// PolicyOf is a set of options as the programs know it. Without delayed-ack,
+var subflowOptions = map[options.Option]bpf.SubflowOption{
+	options.InitialWindow: bpf.InitialWindow, options.UserTimeout: bpf.UserTimeout, options.DelayedACK: bpf.DelayedACK,
+}
+
+// SubflowOptionOf is the option of subflows that puts an option into force; 0 if it
+// is something else that does.
+func SubflowOptionOf(o options.Option) bpf.SubflowOption { return subflowOptions[o] }
+
+// PolicyOf is a set of options as the programs know it: with a user timeout of
+// which the peer is told. Without delayed-ack,
 // which is a share of an RTT that has to be measured, and without options that
 // no program has a part in, such as inactivity-timeout; a scheduler that no program has is
 // the kernel's.
@@ -44,7 +53,7 @@ func PolicyOf(s options.Set) (p bpf.Policy) {
 		case options.InitialWindow:
 			p.InitialWindow = v.InitialWindow()
 		case options.UserTimeout:
-			p.UserTimeout = v.UserTimeout()
+			p.UserTimeout, p.AdvertiseUserTimeout = v.UserTimeout(), true
 		}
 	}
 	return p

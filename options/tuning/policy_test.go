@@ -48,7 +48,7 @@ func TestPolicyOf(t *testing.T) {
 		{options.DelayThreshold, "80ms", bpf.Policy{DelayThreshold: 80 * time.Millisecond}},
 		{options.CongestionControl, "bbr", bpf.Policy{CongestionControl: "bbr"}},
 		{options.InitialWindow, "30", bpf.Policy{InitialWindow: 30}},
-		{options.UserTimeout, "30s", bpf.Policy{UserTimeout: 30 * time.Second}},
+		{options.UserTimeout, "30s", bpf.Policy{UserTimeout: 30 * time.Second, AdvertiseUserTimeout: true}},
 		{options.InactivityTimeout, "1h", bpf.Policy{}},
 	} {
 		if got := PolicyOf(setOf(t, test.option, test.text)); got != test.want {
