@@ -103,6 +103,29 @@ func TestAskAndAnswer(t *testing.T) {
 	stop()
 }
 
+// TestIPv6 asks over, and steers, a connection between IPv6 addresses.
+func TestIPv6(t *testing.T) {
+	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: lab.LinkSpec{Rate: 20e6}, Cell: lab.LinkSpec{Rate: 20e6}})
+	c := &steered{TwoPath: tp, s: steeringIn(t, tp.Client, Options{Steering: true, Requests: true})}
+	asked := readAll(t, c.s)
+	c.ends = connectIn(t, tp.Client, tp.Aggregator, tp.AggregatorAddr.V6)
+	c.set(t, c.ends, Policy{})
+	labtest.Await(t, patience, "two subflows", func() bool { return c.state(t, c.ends)[1].Subflow != 0 })
+	stop := c.bulk(t)
+	c.awaitSent(t, c.ends, 1, 200_000)
+	want := Record{Type: 3, Value: [3]byte{1, 2, 3}}
+	at(t, c.Client, func() error { return c.s.Ask(c.clientToken, 0, want) })
+	if a := next(t, asked, c.serverToken); a.Record != want || a.Answer {
+		t.Errorf("%+v", a)
+	}
+	stop()
+	// That has closed the way up.
+	back := &ends{client: c.server, server: c.client, clientToken: c.serverToken}
+	other := &steered{TwoPath: tp, s: c.s, ends: back}
+	at(t, tp.Aggregator, func() error { return c.s.Set(c.serverToken, Policy{Scheduler: Primary}) })
+	other.settle(t, back, 1)
+}
+
 // TestUnanswered counts the packets that carry a request.
 func TestUnanswered(t *testing.T) {
 	c := steer(t, 20e6, 20e6, Policy{})

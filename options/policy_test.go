@@ -177,6 +177,34 @@ func TestGrant(t *testing.T) {
 	}
 }
 
+// TestForbid: each option can be forbidden by its name, to all clients or to those of
+// a subscriber, and the others are granted as before.
+func TestForbid(t *testing.T) {
+	all := "scheduler=primary;subflow-rate-limit=2:4Mbit;delay-threshold=30ms;inactivity-timeout=1m;" +
+		"congestion-control=reno;initial-window=20;user-timeout=1m;delayed-ack=25%"
+	client := netip.MustParseAddr("192.0.2.1")
+	open := Policy{Accept: []Source{FromSOCKS}, Caps: Caps{Trusted: []netip.Prefix{netip.PrefixFrom(client, 32)}}}
+	if g := open.Grant(client, &Layers{Client: []Request{ParseRequest(all)}}); g.ToClient().String() != all || len(g.List) != Count {
+		t.Fatalf("without a word of the operator: %s", &g)
+	}
+	for _, name := range Names() {
+		o, err := Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener, l := open, Layers{Client: []Request{ParseRequest(all)}}
+		listener.Caps.Forbid = []Option{o}
+		for i, g := range []Grants{listener.Grant(client, &l), open.Grant(client, &Layers{Client: l.Client, Own: &Caps{Forbid: []Option{o}}})} {
+			if got, want := g.ToClient(), must(t, all).Without(o); got != want {
+				t.Errorf("%s, %d: granted %q, want %q", name, i, got, want)
+			}
+			if one := g.List[o-Scheduler]; one.Option != o || one.Why != Forbidden || one.Granted != o.Default() {
+				t.Errorf("%s, %d: %s", name, i, &one)
+			}
+		}
+	}
+}
+
 func TestUnsupported(t *testing.T) {
 	p := Policy{Accept: []Source{FromSOCKS}}
 	g := p.Grant(netip.MustParseAddr("192.0.2.1"), &Layers{Client: []Request{ParseRequest("scheduler=redundant;user-timeout=1m")}})
