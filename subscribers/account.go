@@ -196,7 +196,7 @@ func (a *Account) unsaved() Usage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	used := a.used.Load()
-	u := Usage{Name: a.Name, Period: a.period, Bytes: used - min(a.saved, used)}
+	u := Usage{Name: a.Name, Period: a.period, End: a.policy.Load().Quota.Period.End(a.period), Bytes: used - min(a.saved, used)}
 	a.saved = used
 	return u
 }

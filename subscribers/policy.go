@@ -101,6 +101,19 @@ func (p Period) Start(t time.Time) time.Time {
 	return time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
 }
 
+// End is when the period that began at a moment ends.
+func (p Period) End(start time.Time) time.Time {
+	switch p {
+	case Hour:
+		return start.Add(time.Hour)
+	case Day:
+		return start.AddDate(0, 0, 1)
+	case Week:
+		return start.AddDate(0, 0, 7)
+	}
+	return start.AddDate(0, 1, 0)
+}
+
 // Changes are parts of a policy that somebody else decides on than whoever wrote
 // it. What is nil stays.
 type Changes struct {

@@ -27,6 +27,7 @@ var quotaBucket = []byte("quota")
 type Usage struct {
 	Name   string
 	Period time.Time // its start
+	End    time.Time // of the period; not saved
 	Bytes  uint64    // more than was saved before; after Store.Add: in all
 }
 
@@ -148,10 +149,12 @@ func (s *Store) write(batch []Usage) error {
 			switch {
 			case before.Period.Equal(u.Period):
 				u.Bytes += before.Bytes
-			case before.Period.After(u.Period):
+			case before.Period.After(u.Period) && !time.Now().Before(u.End):
 				*u = before // the period is over
 				continue
 			}
+			// Else what is there is of the period before, or of one of another
+			// length, which quotas are not for any more.
 			if err := b.Put(key, u.marshal()); err != nil {
 				return err
 			}

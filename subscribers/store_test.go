@@ -29,7 +29,7 @@ func TestStoreChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		batch := []Usage{{"anna", thisMonth(), 1000}, {"bert", thisMonth(), 1}}
+		batch := []Usage{{Name: "anna", Period: thisMonth(), Bytes: 1000}, {Name: "bert", Period: thisMonth(), Bytes: 1}}
 		if err := s.Add(batch); err != nil {
 			t.Fatal(err)
 		}
@@ -93,12 +93,47 @@ func TestTwoProcesses(t *testing.T) {
 		}
 		stores[i] = s
 	}
-	batch := []Usage{{"anna", thisMonth(), 5}}
+	batch := []Usage{{Name: "anna", Period: thisMonth(), Bytes: 5}}
 	for i, want := range []uint64{5, 10, 15} {
 		batch[0].Bytes = 5
 		if err := stores[i%2].Add(batch); err != nil || batch[0].Bytes != want {
 			t.Fatalf("%d bytes in all, %v; want %d", batch[0].Bytes, err, want)
 		}
+	}
+}
+
+// TestPeriodOfAnotherLength has a quota per day become one per month: what is used
+// of that is kept too.
+func TestPeriodOfAnotherLength(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "quotas")
+	s, err := OpenStore(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	usage := func(p Period, start time.Time, bytes uint64) []Usage {
+		return []Usage{{Name: "anna", Period: start, End: p.End(start), Bytes: bytes}}
+	}
+	// One that began a moment ago stands for a day in the middle of the month.
+	today, month := now.Add(-time.Hour).UTC().Truncate(time.Second), now.AddDate(0, 0, -20).UTC().Truncate(time.Second)
+	for _, batch := range [][]Usage{usage(Day, today, 3), usage(Month, month, 5), usage(Month, month, 2)} {
+		if err := s.Add(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := OpenStore(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.Used("anna", month); got != 7 {
+		t.Errorf("%d bytes of the month after a restart, want 7", got)
+	}
+	// What comes late of a period that is over does not count for the next one.
+	if err := again.Add(usage(Day, month.AddDate(0, 0, -2), 100)); err != nil {
+		t.Fatal(err)
+	}
+	if last, err := OpenStore(path); err != nil || last.Used("anna", month) != 7 {
+		t.Errorf("%d bytes of the month, %v; want 7", last.Used("anna", month), err)
 	}
 }
 
@@ -158,6 +193,9 @@ func TestPeriods(t *testing.T) {
 	} {
 		if got := p.Start(at).Format(time.RFC3339); got != want {
 			t.Errorf("the %v began at %s, want %s", p, got, want)
+		}
+		if end := p.End(p.Start(at)); !end.After(at) || !p.Start(end).Equal(end) || !p.Start(end.Add(-1)).Equal(p.Start(at)) {
+			t.Errorf("the %v ends at %s", p, end)
 		}
 		if again, err := ParsePeriod(p.String()); err != nil || again != p {
 			t.Errorf("%v: %v, %v", p, again, err)
