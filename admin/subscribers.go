@@ -92,6 +92,8 @@ type SubscriberCounters struct {
 	Rejected uint64 `json:"rejected"`
 	// Away is how often no server of RADIUS answered.
 	Away uint64 `json:"away"`
+	// Busy is how often RADIUS was not asked, because too many waited already.
+	Busy uint64 `json:"busy"`
 	// Cached are answers of RADIUS that were remembered.
 	Cached uint64 `json:"cached"`
 	// AccountingSent are records that an accounting server has taken.

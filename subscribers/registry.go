@@ -46,6 +46,10 @@ type Options struct {
 	Log  *slog.Logger // nil: slog.Default
 }
 
+// maxAsked bounds the questions to a Backend that have no answer yet: those who
+// asked may have left long ago, and others come and guess.
+const maxAsked = 1024
+
 // DefaultLinger is how long a session lasts without a connection.
 const DefaultLinger = time.Minute
 
@@ -56,6 +60,7 @@ type Registry struct {
 	directory atomic.Pointer[Directory]
 	cache     *cache
 	asking    singleflight.Group
+	asked     atomic.Int64 // questions that have no answer yet
 	counters  counters
 
 	mu       sync.Mutex
@@ -68,13 +73,14 @@ type Registry struct {
 	running sync.WaitGroup
 }
 
-type counters struct{ granted, rejected, away, answered atomic.Uint64 }
+type counters struct{ granted, rejected, away, busy, answered atomic.Uint64 }
 
 // Stats count answers to the question who somebody is.
 type Stats struct {
 	Granted  uint64 // by the Backend
 	Rejected uint64 // by the Backend
 	Away     uint64 // no server of the Backend answered
+	Busy     uint64 // the Backend was not asked, because it was asked too much already
 	Cached   uint64 // without asking
 	Accounts int    // that there are now
 }
@@ -121,7 +127,7 @@ func (r *Registry) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.counters
-	return Stats{Granted: c.granted.Load(), Rejected: c.rejected.Load(), Away: c.away.Load(), Cached: c.answered.Load(), Accounts: len(r.accounts)}
+	return Stats{Granted: c.granted.Load(), Rejected: c.rejected.Load(), Away: c.away.Load(), Busy: c.busy.Load(), Cached: c.answered.Load(), Accounts: len(r.accounts)}
 }
 
 // local reports whether the password of a user is a matter of the directory.
@@ -180,6 +186,11 @@ func (r *Registry) ask(ctx context.Context, q *Question) error {
 
 // inquire asks the Backend and remembers the answer.
 func (r *Registry) inquire(q *Question) error {
+	defer r.asked.Add(-1)
+	if r.asked.Add(1) > maxAsked {
+		r.counters.busy.Add(1)
+		return ErrBusy // which WhenAway is not for: whoever asks enough would be let in
+	}
 	grant, err := r.o.Backend.Authenticate(r.ctx, *q)
 	now := time.Now()
 	if err == nil {

@@ -5,8 +5,10 @@ package subscribers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +204,41 @@ func TestBackendIsAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+// busy is a Backend whose servers answer nobody.
+type busy struct{ asked atomic.Int64 }
+
+func (b *busy) Authenticate(ctx context.Context, _ Question) (Grant, error) {
+	b.asked.Add(1)
+	<-ctx.Done()
+	return Grant{}, ErrAway
+}
+
+// TestGuessesAreBounded has more people ask, and leave, than servers answer: what
+// they have asked does not pile up, and lets nobody in.
+func TestGuessesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(busy)
+		r := newTestRegistry(t, Options{Backend: b, WhenAway: Allow})
+		gone, leave := context.WithCancel(context.Background())
+		leave()
+		for i := range maxAsked + 10 {
+			if right, err := r.Verify(gone, "anybody", fmt.Sprint(i)); right || err == nil {
+				t.Fatalf("%v, %v", right, err)
+			}
+			synctest.Wait()
+		}
+		if n := b.asked.Load(); n != maxAsked {
+			t.Errorf("%d questions were asked, want %d", n, maxAsked)
+		}
+		if right, err := r.Verify(context.Background(), "carl", "x"); right || !errors.Is(err, ErrBusy) {
+			t.Errorf("%v, %v while too many wait", right, err)
+		}
+		if s := r.Stats(); s.Busy != 11 || s.Away != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 func TestByAddress(t *testing.T) {

@@ -144,7 +144,7 @@ var instruments = []instrument{
 			put(float64(p.Down), AttrPolicy.String(policyName(name)), AttrDirection.String("receive"))
 		}
 	}},
-	{"tandem.authentications", "{question}", "Questions who somebody is, by the answer of RADIUS (granted, rejected, away) or whether one was remembered (cached).", counter, func(s *Sample, put put) {
+	{"tandem.authentications", "{question}", "Questions who somebody is, by the answer of RADIUS (granted, rejected, away), or whether one was remembered (cached), or too many waited (busy).", counter, func(s *Sample, put put) {
 		if s.Subscribers == nil {
 			return
 		}
@@ -152,6 +152,7 @@ var instruments = []instrument{
 		put(float64(a.Granted), AttrReason.String("granted"))
 		put(float64(a.Rejected), AttrReason.String("rejected"))
 		put(float64(a.Away), AttrReason.String("away"))
+		put(float64(a.Busy), AttrReason.String("busy"))
 		put(float64(a.Cached), AttrReason.String("cached"))
 	}},
 	{"tandem.accounting.sent", "{record}", "Accounting records that a RADIUS server has taken.", counter, members(func(s *Subscribers) uint64 { return s.Accounting.Written })},

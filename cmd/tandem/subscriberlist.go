@@ -66,7 +66,7 @@ func (g *gateway) subscriberCounters() *admin.SubscriberCounters {
 	s := g.aaa.registry.Stats()
 	c := &admin.SubscriberCounters{
 		Active: s.Accounts, Policies: map[string]int{},
-		Granted: s.Granted, Rejected: s.Rejected, Away: s.Away, Cached: s.Cached,
+		Granted: s.Granted, Rejected: s.Rejected, Away: s.Away, Busy: s.Busy, Cached: s.Cached,
 	}
 	for name, p := range g.aaa.registry.PerPolicy() {
 		c.Over += p.Over
@@ -109,9 +109,9 @@ func printSubscriberCounters(line func(name, value string), c *admin.SubscriberC
 		text += ", " + plural.Digits(int64(c.Over)) + " over their quota"
 	}
 	line("subscribers", text)
-	if c.Granted+c.Rejected+c.Away+c.Cached > 0 {
-		line("RADIUS", fmt.Sprintf("%s granted, %s rejected, %s unanswered, %s from memory",
-			plural.Digits(c.Granted), plural.Digits(c.Rejected), plural.Digits(c.Away), plural.Digits(c.Cached)))
+	if c.Granted+c.Rejected+c.Away+c.Busy+c.Cached > 0 {
+		line("RADIUS", fmt.Sprintf("%s granted, %s rejected, %s unanswered, %s not asked (too many waited), %s from memory",
+			plural.Digits(c.Granted), plural.Digits(c.Rejected), plural.Digits(c.Away), plural.Digits(c.Busy), plural.Digits(c.Cached)))
 	}
 	if c.AccountingSent+c.AccountingLost > 0 || c.AccountingWaiting > 0 {
 		line("accounting", fmt.Sprintf("%s records sent, %s waiting, %s lost",
