@@ -24,8 +24,9 @@ const (
 // Account is a subscriber that has connections, or had some a moment ago. It may
 // be used from any goroutine; Moved and Allow take no lock.
 type Account struct {
-	Name  string
-	epoch time.Time
+	Name   string
+	epoch  time.Time
+	inList bool // of subscribers, when the session began
 
 	policy  atomic.Pointer[Policy]
 	buckets [2]bucket

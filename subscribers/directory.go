@@ -56,7 +56,7 @@ func NewDirectory(c DirectoryConfig) (*Directory, error) {
 	passwords, hashes := map[string]string{}, map[string]password.Hash{}
 	for i := range c.Subscribers {
 		s := &c.Subscribers[i]
-		if _, twice := d.listed[s.Name]; twice || s.Name == "" {
+		if d.lists(s.Name) || s.Name == "" {
 			return nil, fmt.Errorf("subscriber %q: want a name that no other has", s.Name)
 		}
 		if _, known := d.policies[s.Policy]; s.Policy != "" && !known {
@@ -88,6 +88,12 @@ func unmapped(p netip.Prefix) netip.Prefix {
 		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
 	}
 	return p
+}
+
+// lists reports whether a subscriber is in the list.
+func (d *Directory) lists(name string) bool {
+	_, listed := d.listed[name]
+	return listed
 }
 
 // bySource is who an address belongs to, "" if to nobody.

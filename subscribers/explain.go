@@ -50,6 +50,5 @@ func (r *Registry) Explain(user string, client netip.Addr, now time.Time) (Membe
 // Lists reports whether the password of a user could be right: it is in the list,
 // or the Backend may know it.
 func (r *Registry) Lists(user string) (listed, asked bool) {
-	_, listed = r.directory.Load().listed[user]
-	return listed, r.o.Backend != nil
+	return r.directory.Load().lists(user), r.o.Backend != nil
 }

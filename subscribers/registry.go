@@ -106,12 +106,16 @@ func NewRegistry(o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Replace puts another directory into force, for live sessions too.
+// Replace puts another directory into force, for live sessions too. Those of
+// subscribers that are not listed any more go on with what they have.
 func (r *Registry) Replace(d *Directory) {
 	r.directory.Store(d)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.accounts {
+		if a.inList && !d.lists(a.Name) {
+			continue // the default policy is for others
+		}
 		a.mu.Lock()
 		if p, ok := d.policyOf(a.Name, &a.grant); ok {
 			r.rename(a, d.nameOf(a.Name, &a.grant))

@@ -309,6 +309,40 @@ func TestSessions(t *testing.T) {
 	})
 }
 
+// TestSubscriberThatIsTakenOffTheList keeps what it has until its session ends,
+// however often the list is read again, and gets no new connections.
+func TestSubscriberThatIsTakenOffTheList(t *testing.T) {
+	r, now := newTestRegistry(t, Options{}), time.Now()
+	a, err := r.Admit("", home, now)
+	if err != nil || a.Name != "anna" || a.State().Policy != "small" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	empty, err := NewDirectory(DirectoryConfig{Default: Policy{Up: 1000}, DefaultName: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.Replace(empty)
+		if s := a.State(); s.Policy != "small" || s.RateUp != 0 {
+			t.Errorf("off the list: %+v", s)
+		}
+	}
+	if _, err := r.Admit("", home, now); !errors.Is(err, ErrNobody) {
+		t.Errorf("another connection: %v", err)
+	}
+	again, err := NewDirectory(DirectoryConfig{
+		Subscribers: []Subscriber{{Name: "anna", Sources: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}},
+		Default:     Policy{Up: 1000}, DefaultName: "other",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Replace(again)
+	if s := a.State(); s.Policy != "other" || s.RateUp != 1000 {
+		t.Errorf("on the list again: %+v", s)
+	}
+}
+
 func TestChangeAndDisconnect(t *testing.T) {
 	r := newTestRegistry(t, Options{})
 	a, err := r.Admit("anna", home, time.Now())

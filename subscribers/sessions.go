@@ -24,7 +24,7 @@ func (r *Registry) begin(m *match, client netip.Addr, now time.Time) *Account {
 	name, listed, grant := m.name, m.listed, m.grant
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
-	a := &Account{Name: name, epoch: now, listed: listed, named: m.named, grant: grant}
+	a := &Account{Name: name, epoch: now, inList: r.directory.Load().lists(name), listed: listed, named: m.named, grant: grant}
 	a.session = session{id: hex.EncodeToString(id[:]), address: client, start: now, last: now, interim: now}
 	p := grant.Changes.Apply(listed)
 	a.period = p.Quota.Period.Start(now)
