@@ -58,7 +58,7 @@ type Accounting struct {
 // AccountingStats count records.
 type AccountingStats struct {
 	Sent    uint64 // and answered for
-	Dropped uint64 // for want of room, or at the end
+	Dropped uint64 // for want of room, at the end, or because no server could take them
 	Waiting int
 }
 
@@ -127,7 +127,8 @@ func (a *Accounting) run() {
 		e, found, ends := a.take()
 		switch {
 		case found:
-			if !a.deliver(&e) {
+			a.count(a.deliver(&e))
+			if a.ctx.Err() != nil {
 				return
 			}
 		case ends:
@@ -142,19 +143,22 @@ func (a *Accounting) run() {
 	}
 }
 
-// deliver sends a record until a server has taken it. It reports false when time
-// is over.
+// count notes what became of a record.
+func (a *Accounting) count(delivered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if delivered {
+		a.stats.Sent++
+	} else {
+		a.stats.Dropped++
+	}
+}
+
+// deliver sends a record until a server has taken it, and reports whether one has:
+// no server ever takes some records, and time may be over.
 func (a *Accounting) deliver(e *subscribers.Event) bool {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := a.send(e)
-		a.mu.Lock()
-		switch {
-		case err == nil:
-			a.stats.Sent++
-		case !errors.Is(err, subscribers.ErrAway):
-			a.stats.Dropped++
-		}
-		a.mu.Unlock()
 		switch {
 		case err == nil:
 			return true
@@ -162,7 +166,7 @@ func (a *Accounting) deliver(e *subscribers.Event) bool {
 			return false
 		case !errors.Is(err, subscribers.ErrAway):
 			a.o.Log.Error("an accounting record cannot be sent", "user", e.User, "err", err)
-			return true
+			return false
 		}
 		select {
 		case <-time.After(pause):

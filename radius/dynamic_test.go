@@ -251,6 +251,23 @@ func TestAccounting(t *testing.T) {
 	}
 }
 
+// TestAccountingCountsWhatIsUnderWay ends while no server answers: the record that
+// is being sent is lost as those are that wait.
+func TestAccountingCountsWhatIsUnderWay(t *testing.T) {
+	a := NewAccounting(AccountingOptions{Servers: []Server{at(radiustest.FreeAddress(t))}, Patience: Patience{Timeout: 10 * time.Millisecond, Tries: 1}, Log: quiet})
+	for range 3 {
+		a.Account(subscribers.Event{User: "anna", Session: "1", Start: time.Now(), Time: time.Now()})
+	}
+	for a.Stats().Waiting > 2 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if lost := a.Close(ctx); lost != 3 {
+		t.Errorf("%d records are lost, want 3: %+v", lost, a.Stats())
+	}
+}
+
 // TestAccountingWaits has a server that comes later.
 func TestAccountingWaits(t *testing.T) {
 	address, other := radiustest.FreeAddress(t), radiustest.FreeAddress(t)
