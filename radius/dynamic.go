@@ -115,7 +115,7 @@ func (d *Dynamic) Stats() DynamicStats {
 	return DynamicStats{d.counts.taken.Load(), d.counts.refused.Load(), d.counts.dropped.Load()}
 }
 
-// Close ends the service.
+// Close ends the service. A second call does nothing.
 func (d *Dynamic) Close() {
 	d.conn.Close()
 	d.running.Wait()

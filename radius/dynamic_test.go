@@ -69,8 +69,8 @@ func TestRadclient(t *testing.T) {
 		return "Message-Authenticator=0x00, Event-Timestamp=" + time.Now().UTC().Format(`"Jan  2 2006 15:04:05 UTC"`)
 	}
 	for _, c := range []struct{ command, attributes, want string }{
-		{"coa", "User-Name=anna, Tandem-Rate-Down=800, " + now(), "CoA-ACK"},
-		{"coa", "User-Name=anna, Tandem-Quota=1000, Tandem-Quota-Period=Day, " + now(), "CoA-ACK"},
+		{"coa", "User-Name=anna, Tandem-Rate-Down=800, " + now(), "Received CoA-ACK"},
+		{"coa", "User-Name=anna, Tandem-Quota=1000, Tandem-Quota-Period=Day, " + now(), "Received CoA-ACK"},
 		{"coa", "User-Name=anna, Filter-Id=nonesuch, " + now(), "Invalid-Attribute-Value"},
 		{"coa", "User-Name=anna, Framed-MTU=1400, " + now(), "Unsupported-Attribute"},
 		{"coa", "User-Name=bert, Tandem-Rate-Down=800, " + now(), "Session-Context-Not-Found"},
@@ -78,7 +78,7 @@ func TestRadclient(t *testing.T) {
 		{"coa", "User-Name=anna, Service-Type=Authorize-Only, " + now(), "Unsupported-Service"},
 		{"disconnect", now(), "Missing-Attribute"},
 		{"disconnect", "User-Name=anna, Framed-IP-Address=192.0.2.8, " + now(), "Session-Context-Not-Found"},
-		{"disconnect", "User-Name=anna, Framed-IP-Address=192.0.2.7, " + now(), "Disconnect-ACK"},
+		{"disconnect", "User-Name=anna, Framed-IP-Address=192.0.2.7, " + now(), "Received Disconnect-ACK"},
 		{"disconnect", "User-Name=anna, " + now(), "Session-Context-Not-Found"},
 	} {
 		if out := radclient(t, d.Addr(), c.command, c.attributes); !strings.Contains(out, c.want) {

@@ -131,12 +131,18 @@ func (a *aaa) apply(c *config.Subscribers, log *slog.Logger) (late string) {
 	return ""
 }
 
-// stop ends all sessions, and says so to those who account for them. The proxy
-// has ended.
-func (a *aaa) stop(log *slog.Logger) {
+// leave leaves requests to change sessions to a successor: the kernel would go on to
+// give this process some of them, about sessions that only the other one has.
+func (a *aaa) leave() {
 	if a.dynamic != nil {
 		a.dynamic.Close()
 	}
+}
+
+// stop ends all sessions, and says so to those who account for them. The proxy
+// has ended.
+func (a *aaa) stop(log *slog.Logger) {
+	a.leave()
 	if a.registry != nil {
 		a.registry.Close()
 	}

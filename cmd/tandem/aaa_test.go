@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/radius/radiustest"
 )
@@ -103,23 +105,9 @@ func TestRADIUS(t *testing.T) {
 	}
 	detail("Acct-Status-Type = Start", `User-Name = "anna"`, "Class = 0x676f6c64")
 
-	request := "User-Name=anna, Message-Authenticator=0x00, Event-Timestamp=" + time.Now().UTC().Format(`"Jan _2 2006 15:04:05 UTC"`) + "\n"
-	send := func(command, attributes, want string) {
-		t.Helper()
-		var out bytes.Buffer
-		radclient := exec.Command("radclient", "-x", "-r", "1", "-t", "5", "-d", radiustest.ClientDir(t), "127.0.0.1:3799", command, radiustest.Secret)
-		radclient.Stdin, radclient.Stdout, radclient.Stderr = strings.NewReader(attributes+request), &out, &out
-		if err := r.Aggregator.Do(radclient.Start); err != nil {
-			t.Skip(err)
-		}
-		_ = radclient.Wait() // fails on a NAK
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("%s: want %s, got\n%s", command, want, &out)
-		}
-	}
-	send("coa", "Tandem-Rate-Up=1000, ", "CoA-ACK")
-	send("coa", "Filter-Id=nonesuch, ", "CoA-NAK")
-	send("disconnect", "", "Disconnect-ACK")
+	r.changeSession(t, "coa", "Tandem-Rate-Up=1000, ", "CoA-ACK")
+	r.changeSession(t, "coa", "Filter-Id=nonesuch, ", "CoA-NAK")
+	r.changeSession(t, "disconnect", "", "Disconnect-ACK")
 	if n, err := c.Read(make([]byte, 1)); err == nil {
 		t.Errorf("%d bytes after the session was ended", n)
 	}
@@ -130,4 +118,54 @@ func TestRADIUS(t *testing.T) {
 		t.Error("let in though no server answers and the session was ended")
 	}
 	awaitLog(t, r.tandem, "a RADIUS server does not answer")
+}
+
+// changeSession asks, as a RADIUS server, for a change of anna's session.
+func (r *relayed) changeSession(t *testing.T, command, attributes, want string) {
+	t.Helper()
+	request := attributes + "User-Name=anna, Message-Authenticator=0x00, Event-Timestamp=" + time.Now().UTC().Format(`"Jan _2 2006 15:04:05 UTC"`) + "\n"
+	var out bytes.Buffer
+	radclient := exec.Command("radclient", "-x", "-r", "1", "-t", "5", "-d", radiustest.ClientDir(t), "127.0.0.1:3799", command, radiustest.Secret)
+	radclient.Stdin, radclient.Stdout, radclient.Stderr = strings.NewReader(request), &out, &out
+	if err := r.Aggregator.Do(radclient.Start); err != nil {
+		t.Skip(err)
+	}
+	_ = radclient.Wait() // fails on a NAK
+	// It also says what it has expected.
+	if !strings.Contains(out.String(), "Received "+want) {
+		t.Errorf("%s: want %s, got\n%s", command, want, &out)
+	}
+}
+
+// TestSessionsAreChangedAfterAnUpgrade asks the process that serves, while the one
+// before it still has somebody else's tunnel.
+func TestSessionsAreChangedAfterAnUpgrade(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	r := newRelayed(t, "admin: {socket: "+socket+"}\n"+strings.NewReplacer(
+		`servers: [{address: "127.0.0.1:1812", secret: `+radiustest.Secret+`}]`, "", "    timeout: 300ms\n", "", "    tries: 3\n", "",
+		`accounting: {servers: [{address: "127.0.0.1:1813", secret: `+radiustest.Secret+`}]}`, "", "    cache: {negative: 1s}\n", "",
+		"subscribers:\n  radius", "subscribers:\n  list: [{name: anna, password: geheim}, {name: bert, password: auch}]\n  radius",
+	).Replace(aaaConfig))
+	client := admin.NewClient(socket)
+	t.Cleanup(client.Close)
+	endSuccessor(t, client)
+	tunnel := func(user, password string) {
+		t.Helper()
+		c, err := r.dial("192.0.2.1:1080")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if got := login(t, c, user, password); got != 0 {
+			t.Fatalf("told %d", got)
+		}
+	}
+	tunnel("bert", "auch")
+	if _, err := client.Upgrade(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tunnel("anna", "geheim")
+	for range 8 { // each from a port of its own
+		r.changeSession(t, "coa", "Tandem-Rate-Up=1000, ", "CoA-ACK")
+	}
 }

@@ -108,6 +108,7 @@ func (g *gateway) leave() {
 	if g.programs != nil {
 		g.programs.Leave()
 	}
+	g.aaa.leave()
 	g.observers.telemetry.Load().Leave()
 	g.admin.leave()
 }
