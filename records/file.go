@@ -34,6 +34,7 @@ type file struct {
 	f     *os.File
 	size  int64
 	since time.Time
+	torn  bool   // the last line was cut off
 	lines []byte // of one write
 
 	encoder lineEncoder
@@ -44,7 +45,21 @@ func openFile(o FileOptions) (*file, error) {
 	if err := w.open(); err != nil {
 		return nil, fmt.Errorf("records: %w", err)
 	}
+	w.torn = w.size > 0 && endsTorn(o.Path, w.size)
 	return w, nil
+}
+
+// endsTorn reports whether a file of some bytes ends in the middle of a line: its
+// disk was full, or the machine has ended. One that cannot be read does not.
+func endsTorn(path string, size int64) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	last := make([]byte, 1)
+	_, err = f.ReadAt(last, size-1)
+	return err == nil && last[0] != '\n'
 }
 
 func (w *file) open() error {
@@ -60,7 +75,7 @@ func (w *file) open() error {
 		f.Close()
 		return err
 	}
-	w.f, w.size, w.since = f, info.Size(), w.now()
+	w.f, w.size, w.since, w.torn = f, info.Size(), w.now(), false
 	if w.size > 0 {
 		w.since = info.ModTime() // the first record is not younger
 	}
@@ -77,6 +92,9 @@ func (w *file) write(batch []entry) (int, error) {
 		if err := w.rotate(); err != nil {
 			return done, err
 		}
+		if err := w.mend(); err != nil {
+			return done, err
+		}
 		n := w.encode(batch[done:])
 		if n == 0 {
 			w.size = max(w.size, w.o.MaxSize) // the next record has no room
@@ -85,11 +103,23 @@ func (w *file) write(batch []entry) (int, error) {
 		m, err := w.f.Write(w.lines)
 		w.size += int64(m)
 		if err != nil {
+			w.torn = m > 0 && w.lines[m-1] != '\n'
 			return done + bytes.Count(w.lines[:m], []byte("\n")), err
 		}
 		done += n
 	}
 	return done, nil
+}
+
+// mend ends a line that was cut off, so that it does not spoil the next one.
+func (w *file) mend() error {
+	if !w.torn {
+		return nil
+	}
+	n, err := w.f.WriteString("\n")
+	w.size += int64(n)
+	w.torn = err != nil
+	return err
 }
 
 // encode makes lines of as many records as one write may take, and as have room in

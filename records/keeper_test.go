@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,100 @@ func TestAFullDiskIsCounted(t *testing.T) {
 	if s := k.Stats(); s != (Stats{Failed: 1}) {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestALineThatIsCutOffSpoilsNoOther fills a disk, with a line cut off at its end,
+// and goes on when there is room again.
+func TestALineThatIsCutOffSpoilsNoOther(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to have a disk that is soon full")
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	other := filepath.Join(disk, "other")
+	if err := os.WriteFile(other, make([]byte, 8<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(disk, "flows.json")
+	f, err := openFile(FileOptions{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var users []string
+	for i := range 50 {
+		users = append(users, fmt.Sprint(i))
+	}
+	n, err := f.write(named(users...))
+	if !errors.Is(err, unix.ENOSPC) || n == 0 || n == len(users) {
+		t.Fatalf("%d records of %d, %v", n, len(users), err)
+	}
+	if _, err := f.write(named("lost")); !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"again", "and again"} {
+		if _, err := f.write(named(user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, torn := wholeLines(t, path)
+	if want := append(users[:n:n], "again", "and again"); !slices.Equal(whole, want) || torn != 1 {
+		t.Errorf("%d torn lines, and records of %v; want %v", torn, whole, want)
+	}
+}
+
+// TestALineThatWasCutOffBefore is that of a machine that has ended.
+func TestALineThatWasCutOffBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "flows.json")
+	if err := os.WriteFile(path, new(lineEncoder).append(nil, &named("cut off")[0])[:100], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"a", "b"} { // of two processes, one after the other
+		f, err := openFile(FileOptions{Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.write(named(user)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole, torn := wholeLines(t, path); !slices.Equal(whole, []string{"a", "b"}) || torn != 1 {
+		t.Errorf("%d torn lines, and records of %v", torn, whole)
+	}
+}
+
+// wholeLines returns the users of the lines that are whole, and how many others
+// there are.
+func wholeLines(t *testing.T, path string) (users []string, torn int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		var l Line
+		if json.Unmarshal([]byte(line), &l) != nil {
+			torn++
+			continue
+		}
+		users = append(users, l.User)
+	}
+	return users, torn
 }
 
 // TestRecordsThatHaveNoRoomAreCounted stops the writer with a pipe that nobody
