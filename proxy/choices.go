@@ -197,10 +197,11 @@ func (c *choices) tuned(decision int, failed []options.Reason) {
 		c.grants.Apply(failed)
 	}
 	if c.pending == 0 {
-		for _, f := range c.waiting {
+		waiting := c.waiting
+		c.waiting = nil // they may have others wait
+		for _, f := range waiting {
 			f()
 		}
-		c.waiting = nil
 	}
 }
 

@@ -111,6 +111,24 @@ func say(t testing.TB, c net.Conn, words string) {
 	expect(t, c, words)
 }
 
+// TestWhoWaitsMayHaveOthersWait has what waits for the Tuner give it something
+// else to do.
+func TestWhoWaitsMayHaveOthersWait(t *testing.T) {
+	s := &session{choices: &choices{pending: 1}}
+	var heard []string
+	s.whenApplied(func() {
+		heard = append(heard, "first")
+		s.choices.pending++
+		s.whenApplied(func() { heard = append(heard, "second") })
+	})
+	for want := range 3 {
+		if len(heard) != want {
+			t.Fatalf("after %d answers: %v", want, heard)
+		}
+		s.choices.tuned(0, nil)
+	}
+}
+
 func needMPTCP(t testing.TB) {
 	t.Helper()
 	if err := mptcp.Supported(); err != nil {
