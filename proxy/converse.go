@@ -94,7 +94,7 @@ func (d *dial) done() {
 	if s.holdsBack() {
 		d.held = true
 		s.whenApplied(func() {
-			if s.phase == dialling { // else it has come to its end meanwhile
+			if s.phase == dialling && d.held { // else it has come to its end meanwhile, or goes another way
 				d.finish()
 			}
 		})

@@ -158,7 +158,7 @@ func (d *dial) connect() {
 
 // begin opens a connection to the present hop for the conversation.
 func (d *dial) begin() {
-	d.opening, d.spoken, d.sent = nil, 0, 0
+	d.opening, d.spoken, d.sent, d.held = nil, 0, 0, false
 	d.answer = d.answer[:0]
 	if d.conversation != nil {
 		var whole bool
