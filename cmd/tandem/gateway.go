@@ -75,41 +75,11 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	g.tuner = newTuner(g.programs, wanted, g.noEBPF, g.log)
 	options.Tuner = g.tuner
 	// The programs came first: their cgroup may take root to make.
-	if g.confined, err = confine(c, file, g.command, left, g.log); err != nil {
-		g.disown(left)
-		g.closePrograms()
-		return nil, err
-	}
-	if g.server, err = proxy.NewServer(options); err != nil {
-		g.closePrograms()
-		return nil, err
-	}
-	g.paths.server = g.server
-	g.tuner.start(g.server)
-	if err := g.aaa.start(&c.Subscribers, g.server, g.log); err != nil {
-		g.server.Close()
-		g.aaa.stop(g.log)
-		g.closePrograms()
-		return nil, fmt.Errorf("subscribers: %w", err)
-	}
-	if left != nil {
-		g.rules.succeeds = left.Table
-		g.observers.inherited = left.Scrapes
-		err = g.server.Inherit(left.Sockets)
-	}
-	if err == nil {
-		err = g.apply(c)
+	if g.confined, err = confine(c, file, g.command, left, g.log); err == nil {
+		err = g.begin(c, options, left)
 	}
 	if err != nil {
-		g.disown(left)
-		g.server.Close()
-		g.aaa.stop(g.log)
-		g.closePrograms()
-		return nil, err
-	}
-	if err := g.observers.start(g, c); err != nil {
-		g.disown(left)
-		g.abandon()
+		g.giveUp(left)
 		return nil, err
 	}
 	g.admin.open(c.Admin, left, g.log)
@@ -119,12 +89,39 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	return g, nil
 }
 
-// disown has a gateway that could not be brought up leave to its predecessor
-// what that has.
-func (g *gateway) disown(left *estate) {
+// begin brings up what serves clients.
+func (g *gateway) begin(c *config.Config, o proxy.Options, left *estate) (err error) {
+	if g.server, err = proxy.NewServer(o); err != nil {
+		return err
+	}
+	g.paths.server = g.server
+	g.tuner.start(g.server)
+	if err := g.aaa.start(&c.Subscribers, g.server, g.log); err != nil {
+		return fmt.Errorf("subscribers: %w", err)
+	}
+	if left != nil {
+		g.rules.succeeds = left.Table
+		g.observers.inherited = left.Scrapes
+		if err := g.server.Inherit(left.Sockets); err != nil {
+			return err
+		}
+	}
+	if err := g.apply(c); err != nil {
+		return err
+	}
+	return g.observers.start(g, c)
+}
+
+// giveUp ends what there is of a gateway that could not be brought up, and leaves
+// to its predecessor what that has.
+func (g *gateway) giveUp(left *estate) {
 	if left.succeeds() && g.programs != nil {
 		g.programs.Leave()
 	}
+	if g.server != nil {
+		g.server.Close()
+	}
+	g.takeDown()
 }
 
 // eventLoops is how many there are to be.
@@ -286,12 +283,6 @@ func (g *gateway) stop(ctx context.Context, atMost time.Duration) {
 	g.log.Info("stopped")
 }
 
-// abandon ends a gateway that could not be brought up as a whole.
-func (g *gateway) abandon() {
-	g.server.Close()
-	g.takeDown()
-}
-
 // takeDown ends what is around the proxy, which has ended.
 func (g *gateway) takeDown() {
 	if err := g.rules.apply(tproxy.Config{}); err != nil {
@@ -299,7 +290,9 @@ func (g *gateway) takeDown() {
 	}
 	g.aaa.stop(g.log)
 	g.observers.stop(g.log)
-	g.current.stop()
+	if g.current != nil {
+		g.current.stop()
+	}
 	g.stopPaths()
 	g.closePrograms()
 	g.admin.close()

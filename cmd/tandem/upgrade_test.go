@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -112,15 +113,32 @@ func TestFailedUpgrade(t *testing.T) {
 	r, client := upgradable(t)
 	const addr = "192.0.2.1:7007"
 	c := r.tunnel(t, addr)
+	cgroup := func() string {
+		t.Helper()
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", r.tandem.Pid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	before := cgroup()
 	r.write(t, strings.Replace(relayTo7, "7007", "seven", 1))
 	if _, err := client.Upgrade(t.Context()); err == nil || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("upgraded to mistakes: %v", err)
+	}
+	// It fails before it listens, with what it has inherited.
+	r.write(t, "subscribers: {quota-file: /proc/no-file}\n"+relayTo7)
+	if _, err := client.Upgrade(t.Context()); err == nil {
+		t.Error("upgraded without quotas")
 	}
 	// It fails late: the address is taken.
 	echo(t, r.Aggregator, "192.0.2.1:7777")
 	r.write(t, strings.Replace(relayTo77, "7077", "7777", 1))
 	r.signal(t, syscall.SIGUSR2)
-	labtest.Await(t, patience, "the second failure", func() bool { return countLogged(r.tandem, "not upgraded", "level=ERROR") == 2 })
+	labtest.Await(t, patience, "the third failure", func() bool { return countLogged(r.tandem, "not upgraded", "level=ERROR") == 3 })
+	if now := cgroup(); now != before {
+		t.Errorf("the process that stays is in the cgroup %s, and was in %s", now, before)
+	}
 	if !logged(r.tandem, "not upgraded", "exit status 1") {
 		t.Error("no reason is given")
 	}
