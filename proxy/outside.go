@@ -157,6 +157,9 @@ func (s *session) associate(hop Hop, local netip.Addr) {
 		KeepSources: s.worker.server.local.Load(),
 		Control:     control(options),
 	}
+	if s.account != nil {
+		c.Meter = s.account
+	}
 	s.spawn(func(ctx context.Context, post func(func(bool))) {
 		a, err := socks.StartAssociation(ctx, c)
 		post(func(wanted bool) {

@@ -225,8 +225,9 @@ func (s *session) end(err error, reset bool) {
 			s.local = new([2]netip.AddrPort)
 			copy(s.local[:], sources)
 		}
-		s.Moved(relay.Client, up)
-		s.Moved(relay.Server, down)
+		// The account has heard of each datagram.
+		s.counters.traffic[relay.Client].Add(up)
+		s.counters.traffic[relay.Server].Add(down)
 	}
 	s.finished(err, up, down)
 }

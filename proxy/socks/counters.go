@@ -17,12 +17,13 @@ const (
 	DropOverload                // too much waits for names to be resolved
 	DropUnsolicited             // from a host that the client has not sent to
 	DropUnsendable              // the kernel would not send it
+	DropRate                    // more than the client may have, see Meter
 	dropReasons
 )
 
 // String returns the reason as a word for metrics.
 func (d Drop) String() string {
-	names := [dropReasons]string{"foreign", "malformed", "fragment", "denied", "unresolved", "overload", "unsolicited", "unsendable"}
+	names := [dropReasons]string{"foreign", "malformed", "fragment", "denied", "unresolved", "overload", "unsolicited", "unsendable", "rate"}
 	if d < dropReasons {
 		return names[d]
 	}
@@ -48,12 +49,12 @@ func (t *traffic) count(n int) {
 func (t *traffic) load() Traffic { return Traffic{t.packets.Load(), t.bytes.Load()} }
 
 type udpCounters struct {
-	up, down traffic
-	drops    [dropReasons]atomic.Uint64
+	moved [2]traffic // by direction
+	drops [dropReasons]atomic.Uint64
 }
 
 func (c *udpCounters) load() UDPCounters {
-	out := UDPCounters{Up: c.up.load(), Down: c.down.load()}
+	out := UDPCounters{Up: c.moved[Up].load(), Down: c.moved[Down].load()}
 	for i := range c.drops {
 		out.Drops[i] = c.drops[i].Load()
 	}

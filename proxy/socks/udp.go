@@ -36,6 +36,9 @@ type AssociateConfig struct {
 	// is asked for every datagram. Multicast, broadcast and unspecified
 	// addresses are always denied.
 	Allow func(netip.AddrPort) error
+	// Meter holds the client to a rate and counts what is forwarded; nil: nobody
+	// does.
+	Meter Meter
 	// Idle ends the association when nothing was forwarded for so long; 0:
 	// it lasts as long as its context.
 	Idle time.Duration
@@ -48,6 +51,22 @@ type AssociateConfig struct {
 	// they are bound, for example to set SO_MARK: see net.ListenConfig.
 	Control func(network, address string, c syscall.RawConn) error
 }
+
+// Meter is told of datagrams as they are forwarded, by several goroutines. It must
+// not block. Directions are Up and Down.
+type Meter interface {
+	// Allow returns how many bytes may move in a direction at a moment. With 0
+	// the datagram is dropped: nobody waits for datagrams.
+	Allow(direction int, now time.Time) (bytes int, wait time.Duration)
+	// Moved counts bytes of payload.
+	Moved(direction int, bytes uint64, now time.Time)
+}
+
+// Directions of datagrams.
+const (
+	Up   = 0 // from the client
+	Down = 1 // to the client
+)
 
 // Association relays the datagrams of one client. Memory is taken for
 // datagrams in flight, not while it waits.
@@ -174,6 +193,24 @@ func (a *Association) checkIdle() {
 	if a.err == nil {
 		a.idle.Reset(a.config.Idle - quiet)
 	}
+}
+
+// mayMove asks the meter for a datagram.
+func (a *Association) mayMove(direction int) bool {
+	if a.config.Meter == nil {
+		return true
+	}
+	n, _ := a.config.Meter.Allow(direction, time.Now())
+	return n > 0
+}
+
+// moved counts a datagram that was forwarded.
+func (a *Association) moved(direction, bytes int) {
+	a.counters.moved[direction].count(bytes)
+	if a.config.Meter != nil {
+		a.config.Meter.Moved(direction, uint64(bytes), time.Now())
+	}
+	a.touch()
 }
 
 func (a *Association) touch() { a.last.Store(int64(time.Since(a.begun))) }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,42 @@ func TestAssociationForwardsBothWays(t *testing.T) {
 			want := UDPCounters{Up: Traffic{1, 4}, Down: Traffic{1, 5}}
 			await(t, "counters", func() bool { return a.Counters() == want })
 		})
+	}
+}
+
+// meter lets some bytes pass in each direction.
+type meter struct{ left, moved [2]atomic.Int64 }
+
+func (m *meter) Allow(direction int, _ time.Time) (int, time.Duration) {
+	return int(max(m.left[direction].Load(), 0)), time.Second
+}
+
+func (m *meter) Moved(direction int, bytes uint64, _ time.Time) {
+	m.left[direction].Add(-int64(bytes))
+	m.moved[direction].Add(int64(bytes))
+}
+
+func TestAssociationIsMetered(t *testing.T) {
+	client, server := udpSocket(t, loopback), udpSocket(t, loopback)
+	m := new(meter)
+	m.left[Up].Store(8)
+	m.left[Down].Store(6)
+	a := associate(t, AssociateConfig{Meter: m})
+	for range 3 {
+		sendTo(t, client, a.Addr(), datagram(localOf(server), "ping"))
+	}
+	var relay netip.AddrPort
+	for range 2 {
+		_, relay = receive(t, server)
+	}
+	awaitDrops(t, a, map[Drop]uint64{DropRate: 1})
+	for range 2 {
+		sendTo(t, server, relay, []byte("answer"))
+	}
+	receive(t, client)
+	awaitDrops(t, a, map[Drop]uint64{DropRate: 2})
+	if up, down := m.moved[Up].Load(), m.moved[Down].Load(); up != 8 || down != 6 {
+		t.Errorf("%d bytes up and %d down were counted", up, down)
 	}
 }
 

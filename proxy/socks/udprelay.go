@@ -108,6 +108,10 @@ func (a *Association) fromClient(b []byte, from netip.AddrPort) {
 	if sender == nil {
 		a.sender.Store(&from)
 	}
+	if !a.mayMove(Up) {
+		a.drop(DropRate)
+		return
+	}
 	if name != nil {
 		a.sendToName(name, payload, to.Port())
 		return
@@ -120,8 +124,7 @@ func (a *Association) fromClient(b []byte, from netip.AddrPort) {
 func (a *Association) send(to netip.AddrPort, payload []byte, last bool) error {
 	d, err := a.trySend(to, payload)
 	if err == nil {
-		a.counters.up.count(len(payload))
-		a.touch()
+		a.moved(Up, len(payload))
 	} else if last {
 		a.drop(d)
 	}
@@ -225,6 +228,10 @@ func (a *Association) fromServer(b []byte, from netip.AddrPort) {
 		a.drop(DropUnsolicited)
 		return
 	}
+	if !a.mayMove(Down) {
+		a.drop(DropRate)
+		return
+	}
 	start := 0
 	if from.Addr().Is4() {
 		start = maxDatagramHeader - (3 + 1 + 4 + 2)
@@ -234,6 +241,5 @@ func (a *Association) fromServer(b []byte, from netip.AddrPort) {
 		a.drop(DropUnsendable)
 		return
 	}
-	a.counters.down.count(len(b) - maxDatagramHeader)
-	a.touch()
+	a.moved(Down, len(b)-maxDatagramHeader)
 }
