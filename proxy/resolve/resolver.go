@@ -36,6 +36,10 @@ const (
 // DefaultTimeout bounds a lookup unless Config.Timeout does.
 const DefaultTimeout = 5 * time.Second
 
+// maxQueries bounds the names that are asked for at a time, each with two sockets:
+// they must not take the descriptors of connections. Others wait.
+const maxQueries = 512
+
 // Config says how names are resolved. The zero value asks the name servers of
 // /etc/resolv.conf and puts IPv6 first.
 type Config struct {
@@ -59,12 +63,13 @@ type Resolver struct {
 	timeout time.Duration
 	counts  *Counters
 	flights singleflight.Group
+	slots   chan struct{} // one for each name that is asked for
 	cache   cache
 }
 
 // New returns a resolver for a configuration, which is copied.
 func New(c Config) *Resolver {
-	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout, counts: new(Counters)}
+	r := &Resolver{servers: newServers(&c), prefer: c.Prefer, timeout: c.Timeout, counts: new(Counters), slots: make(chan struct{}, maxQueries)}
 	if r.timeout <= 0 {
 		r.timeout = DefaultTimeout
 	}
@@ -126,6 +131,16 @@ func canonical(host string) string {
 // because others wait for it too.
 func (r *Resolver) query(name string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return nil, fmt.Errorf("too many names are asked for: %w", ctx.Err())
+	}
+	end := func() {
+		cancel()
+		<-r.slots
+	}
 	answers := make(chan answer, 2)
 	for _, f := range []Family{IPv6, IPv4} {
 		go func() {
@@ -146,7 +161,7 @@ func (r *Resolver) query(name string) ([]netip.Addr, error) {
 			addrs := interleave(r.prefer, both[:1])
 			r.cache.store(name, addrs, time.Now())
 			go func() {
-				defer cancel()
+				defer end()
 				if both[1] = <-answers; both[1].err == nil {
 					r.cache.store(name, interleave(r.prefer, both[:]), time.Now())
 				}
@@ -156,7 +171,7 @@ func (r *Resolver) query(name string) ([]netip.Addr, error) {
 	} else {
 		both[1] = <-answers
 	}
-	cancel()
+	end()
 	addrs := interleave(r.prefer, both[:])
 	if len(addrs) == 0 {
 		return nil, failure(both[0].err, both[1].err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -197,6 +198,44 @@ func TestNextServerIsAsked(t *testing.T) {
 				t.Error("the server that does not answer was asked first again")
 			}
 		})
+	}
+}
+
+// TestQueriesAreBounded has more names looked up than may be asked for at once:
+// the others are when there is room.
+func TestQueriesAreBounded(t *testing.T) {
+	answer := make(chan struct{})
+	s := serveNames(t, func(string, Family) verdict {
+		return verdict{addrs: []string{"192.0.2.1", "2001:db8::1"}, after: answer}
+	})
+	r := New(Config{Servers: []netip.AddrPort{s.addr}, Timeout: time.Minute})
+	const more = 10
+	var looking sync.WaitGroup
+	for i := range maxQueries + more {
+		looking.Go(func() {
+			if _, err := r.Lookup(t.Context(), fmt.Sprintf("n%d.example", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	names := func() int {
+		seen := map[string]bool{}
+		for _, question := range s.asked() {
+			name, _, _ := strings.Cut(question, " ")
+			seen[name] = true
+		}
+		return len(seen)
+	}
+	for names() < maxQueries {
+		time.Sleep(time.Millisecond)
+	}
+	if n := names(); n != maxQueries {
+		t.Errorf("%d names are asked for at once, want %d", n, maxQueries)
+	}
+	close(answer)
+	looking.Wait()
+	if n := names(); n != maxQueries+more {
+		t.Errorf("%d names were asked for", n)
 	}
 }
 
