@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // stage is what a handshake waits for.
@@ -136,7 +137,7 @@ func (h *Handshake) authenticate(in, reply []byte) (int, []byte, error) {
 	name, password := string(in[2:p]), string(in[p+1:n])
 	user, options, _ := strings.Cut(name, ";")
 	h.request.User, h.request.Options = user, options
-	if strings.ContainsFunc(name, isControl) {
+	if strings.ContainsFunc(name, unicode.IsControl) {
 		return h.admit(n, reply, false)
 	}
 	if h.server.users == nil {
@@ -207,5 +208,3 @@ func (h *Handshake) ask(in, reply []byte) (int, []byte, error) {
 	}
 	return n, AppendReply(reply, netip.AddrPort{}, err), err
 }
-
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
