@@ -198,19 +198,24 @@ func (v *validator) limits(l Limits) {
 	s := l.PerSource
 	v.count("limits.per-source.connections", s.Connections)
 	v.count("limits.per-source.pending", s.Pending)
-	v.count("limits.per-source.burst", s.Burst)
 	ranged(v, "limits.per-source.ipv4-prefix", s.IPv4Prefix, 1, 32)
 	ranged(v, "limits.per-source.ipv6-prefix", s.IPv6Prefix, 1, 128)
-	const rate, burst = "limits.per-source.new-per-second", "limits.per-source.burst"
-	if s.NewPerSecond != 0 {
-		ranged(v, rate, s.NewPerSecond, 0.001, 1e6)
+	v.newConnections("limits.per-source", s.NewPerSecond, s.Burst)
+}
+
+// newConnections checks the new connections of a section, per second in the long
+// run and at once after a pause.
+func (v *validator) newConnections(path string, perSecond float64, burst int) {
+	v.count(join(path, "burst"), burst)
+	if perSecond != 0 {
+		ranged(v, join(path, "new-per-second"), perSecond, 0.001, 1e6)
 	}
 	const day = 24 * 60 * 60
 	switch {
-	case s.NewPerSecond == 0 && s.Burst > 0:
-		v.bad(burst, fmt.Sprintf("%d without new-per-second", s.Burst), "want "+rate+" too")
-	case s.NewPerSecond > 0 && float64(s.Burst) > s.NewPerSecond*day:
-		v.bad(burst, fmt.Sprintf("%d takes more than a day to refill", s.Burst), fmt.Sprintf("want at most %d at this rate", int(s.NewPerSecond*day)))
+	case perSecond == 0 && burst > 0:
+		v.bad(join(path, "burst"), fmt.Sprintf("%d without new-per-second", burst), "want "+join(path, "new-per-second")+" too")
+	case perSecond > 0 && float64(burst) > perSecond*day:
+		v.bad(join(path, "burst"), fmt.Sprintf("%d takes more than a day to refill", burst), fmt.Sprintf("want at most %d at this rate", int(perSecond*day)))
 	}
 }
 

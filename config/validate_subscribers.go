@@ -81,12 +81,7 @@ func (v *validator) subscriber(path string, s *Subscriber, owners map[netip.Pref
 func (v *validator) policy(path string, p *SubscriberPolicy, names map[string]string) {
 	v.name(join(path, "name"), p.Name, names)
 	v.count(join(path, "connections"), p.Connections)
-	v.count(join(path, "burst"), p.Burst)
-	if p.NewPerSecond != 0 {
-		ranged(v, join(path, "new-per-second"), p.NewPerSecond, 0.001, 1e6)
-	} else if p.Burst > 0 {
-		v.bad(join(path, "burst"), fmt.Sprintf("%d without new-per-second", p.Burst), "want new-per-second too")
-	}
+	v.newConnections(path, p.NewPerSecond, p.Burst)
 	const least, most = 8000, Rate(1e15)
 	for key, rate := range map[string]Rate{"rate-up": p.RateUp, "rate-down": p.RateDown, "quota.reduced-rate": p.Quota.ReducedRate} {
 		if rate != 0 && (rate < least || rate > most) {
