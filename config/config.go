@@ -115,7 +115,7 @@ type PerSource struct {
 	// Connections at once; 0 is no limit.
 	Connections int `yaml:"connections"`
 
-	// Connections at once whose server is not connected yet; 0 is no limit.
+	// Connections at once whose clients have not said yet what they want; 0 is no limit.
 	Pending int `yaml:"pending"`
 
 	// New connections per second in the long run; 0 is no limit.
