@@ -282,7 +282,8 @@ func filterRow(l *link) Row {
 	return Row{
 		Group: groupLinks, Check: check, Verdict: Warning, Found: "strict (rp_filter=1)",
 		Lost: "packets that arrive by another link than the kernel would answer by are dropped",
-		Mend: "sysctl -w " + strings.ReplaceAll(path, "/", ".") + "=2",
+		// sysctl has a slash for the dot in a name, such as that of a VLAN.
+		Mend: "sysctl -w net.ipv4.conf." + strings.ReplaceAll(l.device, ".", "/") + ".rp_filter=2",
 	}
 }
 

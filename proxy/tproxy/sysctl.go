@@ -41,7 +41,8 @@ func checkSourceValidMark(c Config) error {
 	for _, name := range interfaces {
 		if sysctlOn("all", "src_valid_mark") || sysctlOn(name, "src_valid_mark") {
 			if !sysctlOn("all", "accept_local") && !sysctlOn(name, "accept_local") {
-				return fmt.Errorf("net.ipv4.conf.*.src_valid_mark is 1, so that the kernel drops what comes from interface %s as its own: run sysctl -w net.ipv4.conf.%s.accept_local=1, or switch src_valid_mark off", name, name)
+				return fmt.Errorf("net.ipv4.conf.*.src_valid_mark is 1, so that the kernel drops what comes from interface %s as its own: run sysctl -w net.ipv4.conf.%s.accept_local=1, or switch src_valid_mark off",
+					name, strings.ReplaceAll(name, ".", "/")) // as sysctl has the dot in the name of a VLAN
 			}
 		}
 	}
