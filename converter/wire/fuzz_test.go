@@ -51,6 +51,49 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzSYNACKOptions has what a server may put into its SYN-ACK: none of its keys
+// is told, and what is not a key stays.
+func FuzzSYNACKOptions(f *testing.F) {
+	for _, seed := range []string{
+		"\x02\x04\x05\xb4\x04\x02\x1e\x0c\x01\x01\x11\x22\x33\x44\x55\x66\x77\x88\x01\x03\x03\x0a",
+		"\x01\x1e\x04\x01\x01\x22\xff", "\x1e\x02", "\x00\x1e\x0c\x01\x01",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		before := bytes.Clone(b)
+		list, listErr := ParseTCPOptions(before)
+		capable := HasMPCapable(b)
+		if !bytes.Equal(before, b) {
+			t.Fatal("the input was changed")
+		}
+		blank := BlankMPTCPKeys(b)
+		if len(blank) > len(before) || listErr == nil && len(blank) != len(before) {
+			t.Fatalf("%d bytes became %d", len(before), len(blank))
+		}
+		blanked, err := ParseTCPOptions(blank)
+		if err != nil || len(blanked) != len(list) || HasMPCapable(blank) != capable {
+			t.Fatalf("%d options became %d, %v", len(list), len(blanked), err)
+		}
+		for i, o := range list {
+			value := bytes.Clone(o.Value)
+			if isMPCapable(o) && len(value) > mpCapableKey {
+				clear(value[mpCapableKey:])
+			}
+			if blanked[i].Kind != o.Kind || !bytes.Equal(blanked[i].Value, value) {
+				t.Fatalf("option %d, % x, became % x", o.Kind, o.Value, blanked[i].Value)
+			}
+		}
+		out, err := AppendTCPOptions(nil, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := ParseTCPOptions(out); err != nil || !cmp.Equal(again, list) {
+			t.Fatalf("%v reads as %v, %v", list, again, err)
+		}
+	})
+}
+
 func checkFailure(t *testing.T, b []byte, m Message, n int, err error) {
 	t.Helper()
 	var pe *ParseError
