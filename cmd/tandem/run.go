@@ -99,33 +99,37 @@ func run(cmd *cobra.Command, file string) error {
 	}
 	ctx, end := context.WithCancel(cmd.Context())
 	defer end()
-	go func() {
-		late := time.NewTimer(timeout)
-		defer late.Stop()
-		ordered := false
-		for {
-			select {
-			case sig := <-signals:
-				switch {
-				case sig == syscall.SIGHUP || sig == syscall.SIGUSR2:
-					g.forward(sig.(syscall.Signal))
-				case g.succeededBy() != 0 && !ordered:
-					ordered = true // until now nobody wanted an end
-					late.Reset(g.drainTimeout())
-				default:
-					end()
-				}
-			case d := <-g.admin.drains:
-				late.Reset(d)
-			case <-late.C:
-				end()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	go g.heed(ctx, signals, timeout, end)
 	g.stop(ctx, timeout)
 	return nil
+}
+
+// heed calls end when connections have had their time, or somebody does not want
+// to wait for them any longer; until ctx ends.
+func (g *gateway) heed(ctx context.Context, signals <-chan os.Signal, timeout time.Duration, end func()) {
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	ordered := false
+	for {
+		select {
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP || sig == syscall.SIGUSR2:
+				g.forward(sig.(syscall.Signal))
+			case g.succeededBy() != 0 && !ordered:
+				ordered = true // until now nobody wanted an end
+				late.Reset(g.drainTimeout())
+			default:
+				end()
+			}
+		case d := <-g.admin.drains:
+			late.Reset(d)
+		case <-late.C:
+			end()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // untilTheEnd serves signals until somebody wants an end, and returns how long
