@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
 # Debian packages: what the tests run for real, and the peers of the benchmarks.
-TEST_PACKAGES  := curl openssh-client iproute2 nftables nginx-light tcpdump prometheus freeradius freeradius-utils chromium systemd
+TEST_PACKAGES  := curl openssh-client iproute2 nftables nginx-light tcpdump prometheus freeradius freeradius-utils chromium systemd groff-base
 BENCH_PACKAGES := haproxy libnginx-mod-stream microsocks dante-server mptcpize
 
 export CGO_ENABLED ?= 1

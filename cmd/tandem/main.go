@@ -21,6 +21,16 @@ func main() {
 
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "tandem:", err)
+		return 1
+	}
+	return 0
+}
+
+func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tandem",
 		Short: "MPTCP proxy and hybrid-access gateway",
@@ -36,10 +46,5 @@ gateway, and as Transport Converter (RFC 8803) of an operator.`,
 	root.AddCommand(manualCommand(root))
 	helpful(root)
 	completable(root)
-	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "tandem:", err)
-		return 1
-	}
-	return 0
+	return root
 }
