@@ -192,7 +192,7 @@ func (s *stage) capPath(ctx context.Context, limit uint64, warm, hold time.Durat
 	if err = errors.Join(err, meterErr); err != nil {
 		return c, err
 	}
-	granted, err := s.grantedAt(d.connection, options.SubflowRateLimit)
+	granted, err := s.grantedAt(ctx, d.connection, options.SubflowRateLimit)
 	if err != nil {
 		return c, err
 	}

@@ -5,7 +5,6 @@ package options
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -199,15 +198,16 @@ func (s *stage) answerTo(ctx context.Context, c *connection, o options.Option) (
 	return at, err
 }
 
-// grantedAt is when an option that was asked for came into force.
-func (s *stage) grantedAt(c *connection, o options.Option) (time.Time, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ok := s.granted[request{c.serverToken, o}]
-	if !ok && s.err == nil {
-		return at, fmt.Errorf("%v was not granted", o)
-	}
-	return at, s.err
+// grantedAt is when an option that was asked for came into force, which is waited
+// for.
+func (s *stage) grantedAt(ctx context.Context, c *connection, o options.Option) (at time.Time, err error) {
+	err = await.Until(ctx, patience, time.Millisecond, "grant of "+o.String(), func() (bool, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		at = s.granted[request{c.serverToken, o}]
+		return !at.IsZero(), s.err
+	})
+	return at, err
 }
 
 // steer has the server treat a connection in another way, unasked.

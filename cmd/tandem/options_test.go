@@ -19,7 +19,7 @@ import (
 // which links carry a download then.
 func TestPhoneAsksForOptions(t *testing.T) {
 	t.Parallel()
-	const size = 4_000_000
+	const size = 8_000_000 // long enough to look at on a busy machine
 	c := newChooser(t, equalLinks, granting, size)
 	c.needSteering()
 	tests := []struct {
