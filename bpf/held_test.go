@@ -5,71 +5,33 @@ package bpf
 import (
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 )
 
-// Of linux/userfaultfd.h.
-const (
-	uffdioAPI      = 0xc018aa3f
-	uffdioRegister = 0xc020aa00
-	uffdAPI        = 0xaa
-	uffdMissing    = 1
-)
-
-// hold has a system call that sends hold a connection, as one does whose thread
-// waits for a processor: what it sends to the peer lies in memory that is not there
-// until letGo is called.
+// hold has a system call hold a connection until letGo is called; see
+// [labtest.Hold]. The peer has read what that sent then.
 func hold(t *testing.T, c, peer *net.TCPConn) (letGo func()) {
 	t.Helper()
-	// Others than nonblocking ones are never worth waiting for (fs/userfaultfd.c,
-	// userfaultfd_poll).
-	faults, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC|unix.O_NONBLOCK, 0, 0)
-	if errno != 0 {
-		t.Skipf("needs userfaultfd: %v", errno)
-	}
-	page, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := struct{ api, features, ioctls uint64 }{api: uffdAPI}
-	missing := struct{ start, size, mode, ioctls uint64 }{
-		uint64(uintptr(unsafe.Pointer(&page[0]))), uint64(len(page)), uffdMissing, 0,
+	var sent func()
+	if err := raw.Control(func(fd uintptr) { sent = labtest.Hold(t, int(fd)) }); err != nil {
+		t.Fatal(err)
 	}
-	for _, request := range []struct {
-		number uintptr
-		about  unsafe.Pointer
-	}{{uffdioAPI, unsafe.Pointer(&api)}, {uffdioRegister, unsafe.Pointer(&missing)}} {
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, faults, request.number, uintptr(request.about)); errno != 0 {
-			t.Fatal(errno)
-		}
-	}
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		if _, err := c.Write(page); err != nil {
-			t.Error(err)
-		}
-	})
 	letGo = sync.OnceFunc(func() {
-		unix.Close(int(faults)) // who waits for the memory gets zeros
-		if _, err := io.CopyN(io.Discard, peer, int64(len(page))); err != nil {
+		sent()
+		if _, err := io.CopyN(io.Discard, peer, int64(os.Getpagesize())); err != nil {
 			t.Error(err)
 		}
-		sending.Wait()
-		unix.Munmap(page)
 	})
 	t.Cleanup(letGo)
-	labtest.Await(t, patience, "somebody to read it", func() bool {
-		fds := []unix.PollFd{{Fd: int32(faults), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds, 0)
-		return err == nil && fds[0].Revents == unix.POLLIN
-	})
 	return letGo
 }
 
