@@ -4,7 +4,7 @@ GO          ?= go
 BIN         := bin/tandem
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS     := -s -w -X main.version=$(VERSION)
-FUZZTIME    ?= 3s
+FUZZTIME    ?= 2s
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
@@ -49,7 +49,7 @@ unit: build ## run the tests with the race detector
 		-- -race -timeout 10m $(TESTFLAGS)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (3s)
+fuzz: ## run every fuzz target for FUZZTIME (2s)
 	@FUZZTIME=$(FUZZTIME) GO=$(GO) bench/fuzz-all
 
 .PHONY: demo

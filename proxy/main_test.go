@@ -160,19 +160,18 @@ func complete(l *Listener) {
 	}
 }
 
-// quiescent waits until nothing is served, checks that every connection has
+// quiescent waits until nothing is served and every connection has
 // been accounted for, and returns the final numbers.
-func (p *proxied) quiescent() Stats {
+func (p *proxied) quiescent() (s Stats) {
 	p.t.Helper()
-	await(p.t, "all connections to end", func() bool { return p.Stats().Active == 0 })
-	s := p.Stats()
-	ended := s.Relayed
-	for _, n := range s.Refused {
-		ended += n
-	}
-	if ended != s.Accepted {
-		p.t.Errorf("accepted %d connections, accounted for %d: %+v", s.Accepted, ended, s)
-	}
+	await(p.t, "all connections to end, accounted for", func() bool {
+		s = p.Stats()
+		ended := s.Relayed
+		for _, n := range s.Refused {
+			ended += n
+		}
+		return s.Active == 0 && ended == s.Accepted
+	})
 	return s
 }
 

@@ -229,7 +229,11 @@ func (r *Registry) whenAway(q *Question, now time.Time, err error) error {
 		r.cache.postpone(q, grant, now)
 		return nil
 	case r.o.WhenAway == Allow:
-		r.cache.postpone(q, Grant{}, now)
+		if !q.ByAddress {
+			// Whoever it is is not to lift what was laid on the one with that name.
+			grant, _ = r.cache.grantOf(q.User)
+		}
+		r.cache.postpone(q, grant, now)
 		return nil
 	}
 	return err

@@ -206,6 +206,30 @@ func TestBackendIsAway(t *testing.T) {
 	}
 }
 
+// TestAwayKeepsGrant: a wrong password does not free a subscriber of its policy
+// while all are let in.
+func TestAwayKeepsGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &answers{grant: Grant{Changes: Changes{Policy: "slow"}}}
+		r := newTestRegistry(t, Options{Backend: b, WhenAway: Allow})
+		for _, password := range []string{"x", "wrong", "x"} {
+			if right, err := r.Verify(context.Background(), "carl", password); !right {
+				t.Fatal(err)
+			}
+			a, err := r.Admit("carl", home, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := a.State().RateDown; got != 2000 {
+				t.Errorf("password %q: %d bytes/s down", password, got)
+			}
+			a.Release(time.Now())
+			time.Sleep(time.Hour)
+			b.set(Grant{}, ErrAway)
+		}
+	})
+}
+
 // busy is a Backend whose servers answer nobody.
 type busy struct{ asked atomic.Int64 }
 
