@@ -66,6 +66,7 @@ type schedulerConnection struct {
 	EpochAt         uint64
 	Acked           uint64
 	Window          uint64
+	Accepted        uint64
 	Room            uint64
 	Delivered       uint64
 	DeliveredBefore uint64

@@ -140,14 +140,14 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 static __always_inline void observe(const struct policy *p, struct connection *c, const struct mptcp_sock *connection,
 				    __u64 now)
 {
-	__u64 epoch = c->epoch_at, time = now - epoch, acked = 0, window;
+	__u64 epoch = c->epoch_at, time = now - epoch, acked = 0;
 
 	if (time < EPOCH || __sync_val_compare_and_swap(&c->epoch_at, epoch, now) != epoch)
 		return;
-	window = BPF_CORE_READ(connection, wnd_end) - BPF_CORE_READ(connection, snd_una);
+	c->accepted = BPF_CORE_READ(connection, wnd_end) - BPF_CORE_READ(connection, snd_una);
 	c->window = BPF_CORE_READ((const struct sock *)connection, sk_sndbuf);
-	if (window < c->window)
-		c->window = window;
+	if (c->accepted < c->window)
+		c->window = c->accepted;
 	c->backlog = BPF_CORE_READ(connection, write_seq) != BPF_CORE_READ(connection, snd_una);
 	for (__u32 i = 0; i < PATHS; i++)
 		acked += account(&c->paths[i], time);

@@ -92,6 +92,7 @@ struct connection {
 	__u64 epoch_at;	  /* ns, end of the last epoch */
 	__u64 acked;	  /* bytes that were acknowledged on all paths until then */
 	__u64 window;	  /* bytes that may be on the way */
+	__u64 accepted;	  /* bytes that the peer has room for */
 	__u64 room;	  /* bytes that the send buffer should have room for */
 	__u64 delivered;  /* bytes/s in the last epoch */
 	__u64 delivered_before; /* and in the one before */

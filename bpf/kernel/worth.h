@@ -101,7 +101,8 @@ static __always_inline bool is_useless(const struct connection *c, const struct 
 }
 
 /* The kernel lets a connection keep as much as its paths have under way, each for
- * itself. To go on while data travels on the slowest, the others need more. */
+ * itself. To go on while data travels on the slowest, the others need more, as far
+ * as the peer has room for it: what it has not waits here, and comes later for it. */
 APART int make_room(const struct policy *p, struct connection *c, __u32 fit, __u64 now)
 {
 	__u64 room = 0, reached = reached_by(c);
@@ -119,6 +120,8 @@ APART int make_room(const struct policy *p, struct connection *c, __u32 fit, __u
 		if (bytes > room)
 			room = bytes;
 	}
+	if (room > c->accepted)
+		room = c->accepted;
 	c->room = room < MOST_ROOM ? room : MOST_ROOM;
 	return 0;
 }
