@@ -41,16 +41,10 @@ var flagValues = map[string]cobra.CompletionFunc{
 		}
 		return names
 	}),
-	"name": asked(subscriberNames),
-	"policy": asked(func(ctx context.Context, c *admin.Client) (names []string) {
-		_, _ = c.Subscribers(ctx, admin.SubscriberFilter{}, func(s *admin.Subscriber) error {
-			names = append(names, s.Policy)
-			return nil
-		})
-		return names
-	}),
-	"token": ofConnections(tokens),
-	"user":  ofConnections(func(c *admin.Connection) []string { return []string{c.User} }),
+	"name":   ofSubscribers(func(s *admin.Subscriber) string { return s.Name }),
+	"policy": ofSubscribers(func(s *admin.Subscriber) string { return s.Policy }),
+	"token":  ofConnections(tokens),
+	"user":   ofConnections(func(c *admin.Connection) []string { return []string{c.User} }),
 }
 
 // argumentValues are what shells complete of arguments, by command. Others than
@@ -150,12 +144,14 @@ func tokens(c *admin.Connection) (all []string) {
 	return all
 }
 
-func subscriberNames(ctx context.Context, c *admin.Client) (names []string) {
-	_, _ = c.Subscribers(ctx, admin.SubscriberFilter{}, func(s *admin.Subscriber) error {
-		names = append(names, s.Name)
-		return nil
+func ofSubscribers(word func(*admin.Subscriber) string) cobra.CompletionFunc {
+	return asked(func(ctx context.Context, c *admin.Client) (all []string) {
+		_, _ = c.Subscribers(ctx, admin.SubscriberFilter{}, func(s *admin.Subscriber) error {
+			all = append(all, word(s))
+			return nil
+		})
+		return all
 	})
-	return names
 }
 
 // completeChange completes the arguments of tandem set: a token, unless it is

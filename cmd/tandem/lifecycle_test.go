@@ -42,15 +42,7 @@ func newRelayed(t *testing.T, config string) *relayed {
 // echo serves connections on an address of a host until the end of the test.
 func echo(t *testing.T, h *lab.Host, addr string) {
 	t.Helper()
-	var l net.Listener
-	err := h.Do(func() (err error) {
-		l, err = net.Listen("tcp", addr)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(serving.Start(l, serving.Echo))
+	t.Cleanup(serving.Start(listenOn(t, h, addr), serving.Echo))
 }
 
 func (r *relayed) dial(addr string) (net.Conn, error) {

@@ -12,7 +12,6 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/client"
-	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // request is an option of ours in a TCP header.
@@ -24,18 +23,7 @@ func request(kind byte, value ...byte) []byte {
 // MPTCP.
 func (c *chooser) tunnel() *client.Conn {
 	c.t.Helper()
-	d := client.Dialer{SOCKS: netip.MustParseAddrPort("192.0.2.1:1080")}
-	d.Connect.Mode, d.Connect.Timeout = mptcp.ModeRequire, patience
-	var conn *client.Conn
-	err := c.Client.Do(func() (err error) {
-		conn, err = d.DialContext(c.t.Context(), "tcp", "203.0.113.80:7")
-		return err
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { conn.Close() })
-	return conn
+	return c.dial(&client.Dialer{SOCKS: netip.MustParseAddrPort("192.0.2.1:1080")})
 }
 
 // TestAbuseOfTCPOptions sends what no honest peer does in TCP options: too much of

@@ -164,15 +164,7 @@ func sendThin(h *lab.Host, addr string, number byte) error {
 // receive serves connections with such messages until the end of the test.
 func receive(t *testing.T, h *lab.Host, addr string, arrivals chan<- thinStream) {
 	t.Helper()
-	var l net.Listener
-	err := h.Do(func() (err error) {
-		l, err = net.Listen("tcp", addr)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(serving.Start(l, func(c net.Conn) { arrivals <- receiveThin(c) }))
+	t.Cleanup(serving.Start(listenOn(t, h, addr), func(c net.Conn) { arrivals <- receiveThin(c) }))
 }
 
 func receiveThin(c net.Conn) (s thinStream) {
