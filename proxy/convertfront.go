@@ -112,7 +112,7 @@ func convertError(err error) error {
 	switch {
 	case errors.Is(err, policy.ErrDenied), errors.Is(err, errNotMPTCP), errors.Is(err, socks.ErrNotAllowed), errors.Is(err, subscribers.ErrNobody):
 		return fmt.Errorf("%w: %w", converter.ErrNotAuthorized, err)
-	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway), errors.Is(err, subscribers.ErrBusy):
+	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway):
 		return fmt.Errorf("%w: %w", converter.ErrResources, err)
 	case errors.Is(err, redundant.ErrUnknown):
 		// A stream that is lost is as if it had been reset.

@@ -65,7 +65,7 @@ func reasonOf(err error, otherwise Reason) Reason {
 	case errors.As(err, &limited):
 		return RefusedLimit + Reason(limited.Reason)
 	case is(socks.ErrAuthentication, socks.ErrMethods) && !isHopError(err),
-		is(subscribers.ErrNobody, subscribers.ErrRejected, subscribers.ErrAway, subscribers.ErrBusy),
+		is(subscribers.ErrNobody, subscribers.ErrRejected, subscribers.ErrAway),
 		errors.As(err, &refusal) && is(converter.ErrNotAuthorized):
 		return RefusedAuth
 	case refusal != nil, is(redundant.ErrUnknown):

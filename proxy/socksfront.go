@@ -104,7 +104,7 @@ func socksError(err error) error {
 		return socks.ErrNotAllowed
 	case errors.Is(err, converter.ErrNotAuthorized), errors.Is(err, converter.ErrMalformedTarget):
 		return socks.ErrNotAllowed
-	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway), errors.Is(err, subscribers.ErrBusy), errors.Is(err, ErrNoUpstream), isHopError(err):
+	case errors.Is(err, policy.ErrRefused), errors.Is(err, subscribers.ErrAway), errors.Is(err, ErrNoUpstream), isHopError(err):
 		return errNoWay
 	}
 	return err

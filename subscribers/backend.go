@@ -18,8 +18,8 @@ var (
 	ErrRejected = errors.New("rejected")
 	// ErrAway is for when no server of a Backend answers.
 	ErrAway = errors.New("authentication is not available")
-	// ErrBusy is for when a Backend is asked too much at once.
-	ErrBusy = errors.New("too many wait for authentication")
+	// ErrBusy is for when a Backend is asked too much at once. It wraps ErrAway.
+	ErrBusy = fmt.Errorf("%w: too many wait for it", ErrAway)
 	// ErrAsk is returned by Registry.Admit if the Backend has to be asked
 	// first.
 	ErrAsk = errors.New("has to be asked for")
