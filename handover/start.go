@@ -41,6 +41,9 @@ type (
 // ErrFailed is a successor that has ended, or was ended, before it was ready.
 var ErrFailed = errors.New("the new process did not become ready")
 
+// errNonsense is a message that is none of ours.
+var errNonsense = errors.New("it says what nobody has asked for")
+
 // Options of Start.
 type Options struct {
 	// Command is the program, by its path, and its arguments.
@@ -101,7 +104,7 @@ func Start(ctx context.Context, o Options) (*Successor, error) {
 	if err == nil {
 		var w word
 		if err = hear(ours, &w); err == nil && !w.Ready {
-			err = errors.New("it says what nobody has asked for")
+			err = errNonsense
 		}
 	}
 	if err == nil && stop() {
@@ -114,7 +117,7 @@ func Start(ctx context.Context, o Options) (*Successor, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", ErrFailed, context.Cause(ctx))
-	case waitErr == nil && how.Exited():
+	case waitErr == nil && how.Exited() && !errors.Is(err, errNonsense): // nonsense is the better reason
 		return nil, fmt.Errorf("%w: it ended with %v", ErrFailed, how)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrFailed, err)
@@ -166,5 +169,8 @@ func hear(c net.Conn, message any) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(line, message)
+	if err := json.Unmarshal(line, message); err != nil {
+		return fmt.Errorf("%w: %w", errNonsense, err)
+	}
+	return nil
 }
