@@ -153,7 +153,7 @@ func serve(t *testing.T, g Gateway, with ...func(*Options)) (*Server, *Client) {
 	return s, c
 }
 
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 func await(t *testing.T, what string, met func() bool) {
 	t.Helper()

@@ -112,7 +112,7 @@ func read(t *testing.T, addr net.Addr) string {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	b, err := io.ReadAll(c)
 	if err != nil {
 		t.Fatal(err)

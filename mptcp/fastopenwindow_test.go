@@ -40,7 +40,7 @@ func TestFastOpenKeepsToTheWindow(t *testing.T) {
 		if sent != want {
 			t.Fatalf("%d bytes in the SYN, want %d", sent, want)
 		}
-		f.SetDeadline(time.Now().Add(20 * time.Second))
+		f.SetDeadline(time.Now().Add(30 * time.Second))
 		// Blocks until the connection stands.
 		if _, err := f.Write(request[sent:]); err != nil && len(request[sent:]) > 0 {
 			t.Fatal(err)

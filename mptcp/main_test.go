@@ -28,7 +28,7 @@ var (
 
 // patience bounds every wait for the kernel. SYNs are repeated after 1, 3 and
 // 7 seconds.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func needMPTCP(t testing.TB) {
 	t.Helper()

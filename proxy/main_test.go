@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what ought to happen at once.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // await polls a condition that other goroutines bring about.
 func await(t testing.TB, what string, met func() bool) {

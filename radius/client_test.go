@@ -144,7 +144,7 @@ func relay(t *testing.T, server string, change func(request, answer *radius.Pack
 			}
 			request, _ := radius.Parse(in[:n], []byte(radiustest.Secret))
 			_, _ = back.Write(in[:n])
-			_ = back.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = back.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if n, err = back.Read(in); err == nil {
 				answer, _ := radius.Parse(in[:n], []byte(radiustest.Secret))
 				_, _ = front.WriteTo(change(request, answer), from)

@@ -259,7 +259,7 @@ func TestCollectorOverUDP(t *testing.T) {
 		if _, err := x.write(all[i : i+1]); err != nil {
 			t.Fatal(err)
 		}
-		l.SetReadDeadline(time.Now().Add(10 * time.Second))
+		l.SetReadDeadline(time.Now().Add(30 * time.Second))
 		n, _, err := l.ReadFrom(buffer)
 		if err != nil {
 			t.Fatal(err)
@@ -302,7 +302,7 @@ func TestCollectorOverTCPComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 		c, header := newCollecting(), make([]byte, 4)
 		if _, err := io.ReadFull(conn, header); err != nil {
 			t.Fatal(err)

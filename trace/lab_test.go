@@ -22,7 +22,7 @@ import (
 	"github.com/tandem-gateway/tandem/trace/packet"
 )
 
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -59,7 +59,7 @@ func TestEmulatedLinkFollowsChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make([]byte, len("into the void"))
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadFull(c, got); err != nil {
 		t.Fatalf("after the loss: %v", err)
 	}

@@ -126,7 +126,7 @@ func discard(c net.Conn) { io.Copy(io.Discard, c) }
 // checkEcho sends a few bytes and wants them back.
 func checkEcho(t *testing.T, c net.Conn) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	want := "over the link"
 	if _, err := io.WriteString(c, want); err != nil {
 		t.Fatal(err)

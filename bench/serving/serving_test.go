@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long what ought to be immediate may take.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func start(t *testing.T, handle func(net.Conn)) (dial func() net.Conn, stop func()) {
 	t.Helper()

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds what ought to happen soon.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // countLogged counts the lines of the log that hold all of the words.
 func countLogged(tandem *apps.Tandem, words ...string) int {
@@ -45,7 +45,7 @@ func reload(t *testing.T, tandem *apps.Tandem, config string) {
 	if err := tandem.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	labtest.Await(t, 5*time.Second, message, func() bool { return countLogged(tandem, message) > before })
+	labtest.Await(t, 30*time.Second, message, func() bool { return countLogged(tandem, message) > before })
 }
 
 // nft runs a script of nft(8) on a host.
@@ -71,7 +71,7 @@ func needEBPF(t *testing.T, tandem *apps.Tandem) {
 func awaitSegment(t *testing.T, c *labcapture.Capture, what string, is func(packet.Segment) bool) packet.Segment {
 	t.Helper()
 	var found packet.Segment
-	labtest.Await(t, 10*time.Second, what, func() bool {
+	labtest.Await(t, 30*time.Second, what, func() bool {
 		segments, err := c.Segments()
 		if err != nil {
 			t.Fatal(err)

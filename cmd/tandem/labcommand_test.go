@@ -120,7 +120,7 @@ func TestLabCommands(t *testing.T) {
 	if err := owner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	labtest.Await(t, 10*time.Second, "the lab to be an orphan", func() bool {
+	labtest.Await(t, 30*time.Second, "the lab to be an orphan", func() bool {
 		return strings.Contains(mustAskLab(t, "list"), id+"\torphaned")
 	})
 	if got := mustAskLab(t, "clean", "--lab", id); got != "removed "+id+"\n" {

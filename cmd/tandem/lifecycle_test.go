@@ -77,7 +77,7 @@ func exchange(t *testing.T, c net.Conn) {
 }
 
 func tryExchange(c net.Conn) error {
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.WriteString(c, stillThere); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (r *relayed) signal(t *testing.T, s syscall.Signal) {
 // awaitRefusal waits until nobody listens on an address any more.
 func (r *relayed) awaitRefusal(t *testing.T, addr string) {
 	t.Helper()
-	labtest.Await(t, 5*time.Second, addr+" to be closed", func() bool {
+	labtest.Await(t, 30*time.Second, addr+" to be closed", func() bool {
 		c, err := r.dial(addr)
 		if err == nil {
 			c.Close()
@@ -111,7 +111,7 @@ func (r *relayed) awaitExit(t *testing.T) {
 	t.Helper()
 	select {
 	case <-r.tandem.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("tandem does not end")
 	}
 	if code := r.tandem.ExitCode(); code != 0 {
@@ -173,7 +173,7 @@ func TestReload(t *testing.T) {
 	// Other socket options on the same address.
 	r.write(t, strings.Replace(relayTo7, "type: forward,", "type: forward, mptcp: off,", 1))
 	r.signal(t, syscall.SIGHUP)
-	labtest.Await(t, 5*time.Second, "the third reload", func() bool {
+	labtest.Await(t, 30*time.Second, "the third reload", func() bool {
 		return strings.Count(r.tandem.Log.String(), "configuration reloaded") == 2
 	})
 	r.tunnel(t, "192.0.2.1:7007")

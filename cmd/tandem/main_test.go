@@ -107,7 +107,7 @@ func complete(config string) string {
 // awaitLog waits for a line of the log that holds all of the words.
 func awaitLog(t *testing.T, tandem *apps.Tandem, words ...string) {
 	t.Helper()
-	labtest.Await(t, 10*time.Second, "log line with "+strings.Join(words, ", "), func() bool {
+	labtest.Await(t, 30*time.Second, "log line with "+strings.Join(words, ", "), func() bool {
 		return logged(tandem, words...)
 	})
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // pathPatience bounds every wait for a tandem or the kernel.
-const pathPatience = 20 * time.Second
+const pathPatience = 30 * time.Second
 
 // operatorAt is a client for the socket of a tandem that runs as a user, and
 // what its configuration says of it.

@@ -185,7 +185,7 @@ func checkPaths(t *testing.T, socket string) {
 func awaitLink(t *testing.T, link *lab.Link, more uint64) {
 	t.Helper()
 	before := counters(t, link)[0]
-	labtest.Await(t, 20*time.Second, link.A.Dev+" to carry bytes", func() bool {
+	labtest.Await(t, 30*time.Second, link.A.Dev+" to carry bytes", func() bool {
 		return counters(t, link)[0]-before >= more
 	})
 }

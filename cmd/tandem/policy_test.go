@@ -100,7 +100,7 @@ func TestStrangers(t *testing.T) {
 			return err
 		})
 		if err == nil {
-			c.SetDeadline(time.Now().Add(5 * time.Second))
+			c.SetDeadline(time.Now().Add(30 * time.Second))
 			_, err = c.Read(make([]byte, 1))
 			c.Close()
 		}

@@ -145,11 +145,11 @@ func TestBypass(t *testing.T) {
 	h.expectHash(t, server)
 	awaitLog(t, h.cpe, "server=203.0.113.80:8080", "upstream=hag/bypass", "server_mptcp=peer_tcp")
 	h.expectHash(t, server)
-	labtest.Await(t, 5*time.Second, "the aggregator to be used again", func() bool {
+	labtest.Await(t, 30*time.Second, "the aggregator to be used again", func() bool {
 		return countLogged(h.cpe, "server=203.0.113.80:8080", "upstream=hag/192.0.2.1:8803") == 2
 	})
 	// The aggregator may log the end of the last connection after the CPE has.
-	labtest.Await(t, 5*time.Second, "the aggregator to have seen the first connection and the last", func() bool {
+	labtest.Await(t, 30*time.Second, "the aggregator to have seen the first connection and the last", func() bool {
 		return countLogged(h.aggregator, "server=203.0.113.80:8080") >= 2
 	})
 	if n := countLogged(h.aggregator, "server=203.0.113.80:8080"); n != 2 {

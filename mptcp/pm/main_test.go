@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait for the kernel.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // dialOn makes a client in the namespace of a host.
 func dialOn(t testing.TB, h *lab.Host) *Client {

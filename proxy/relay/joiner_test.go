@@ -121,7 +121,7 @@ func (r *rig) ear(side int, transport relaytest.Transport) (*ear, error) {
 }
 
 // patience bounds the wait for a connection on loopback.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 func await(fd int, events int16) error {
 	p := []unix.PollFd{{Fd: int32(fd), Events: events}}

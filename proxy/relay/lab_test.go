@@ -109,7 +109,7 @@ func (c counter) Write(b []byte) (int, error) {
 func awaitMore(t *testing.T, arrived *atomic.Int64, size int64) {
 	t.Helper()
 	want := min(arrived.Load()+size/12, size)
-	labtest.Await(t, 20*time.Second, "bytes go on arriving", func() bool { return arrived.Load() >= want })
+	labtest.Await(t, 30*time.Second, "bytes go on arriving", func() bool { return arrived.Load() >= want })
 }
 
 // acrossLab relays on the aggregator between a client with two links and a

@@ -30,7 +30,7 @@ func udpSocket(t *testing.T, ip netip.Addr) *net.UDPConn {
 		t.Skipf("no socket on %s: %v", ip, err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -366,7 +366,7 @@ func TestAssociationEnds(t *testing.T) {
 			tt.end(a, cancel)
 			select {
 			case <-a.Done():
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatal("it did not end")
 			}
 			if !errors.Is(a.Err(), tt.want) {

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds every wait for the kernel.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 const (
 	proxyPort  = 1234

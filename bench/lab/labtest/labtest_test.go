@@ -54,7 +54,7 @@ func TestCurlFetchesFromNginx(t *testing.T) {
 		t.Errorf("captured %d segments of two times %d bytes", len(segments), size)
 	}
 	var requests []apps.Request
-	Await(t, 5*time.Second, "two lines in the access log", func() bool {
+	Await(t, 30*time.Second, "two lines in the access log", func() bool {
 		var err error
 		if requests, err = web.Requests(); err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func TestNginxReadsProxyHeader(t *testing.T) {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(30 * time.Second))
 		fmt.Fprintf(c, "PROXY TCP4 192.0.2.7 192.0.2.8 1111 2222\r\nGET /data HTTP/1.0\r\n\r\n")
 		answer, err = io.ReadAll(c)
 		return err
@@ -100,7 +100,7 @@ func TestNginxReadsProxyHeader(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
 		t.Fatalf("answer %q, %v", answer, err)
 	}
-	Await(t, 5*time.Second, "the request in the access log", func() bool {
+	Await(t, 30*time.Second, "the request in the access log", func() bool {
 		requests, err := web.Requests()
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +199,7 @@ func TestCaptureSeesMPTCP(t *testing.T) {
 
 func awaitSegment(t *testing.T, c *capture.Capture, what string, match func(packet.Segment) bool) {
 	t.Helper()
-	Await(t, 5*time.Second, what, func() bool {
+	Await(t, 30*time.Second, what, func() bool {
 		segments, err := c.Segments()
 		if err != nil {
 			t.Fatal(err)
@@ -220,7 +220,7 @@ func TestStartKeepsOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := Start(t, h, "sh", "-c", "echo to stdout; echo to stderr >&2; exec sleep 60")
-	Await(t, 5*time.Second, "output", func() bool {
+	Await(t, 30*time.Second, "output", func() bool {
 		return strings.Contains(s.Log.String(), "to stdout\n") && strings.Contains(s.Log.String(), "to stderr\n")
 	})
 	if err := s.Stop(); err != nil {

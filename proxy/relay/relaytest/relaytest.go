@@ -24,7 +24,7 @@ import (
 
 // patience bounds everything that a relay has to do at once, on a machine that
 // has other things to do.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Transport is the protocol of one leg.
 type Transport uint8
