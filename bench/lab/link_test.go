@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -45,26 +46,26 @@ func TestLinkRate(t *testing.T) {
 	if err := k.SetRate(0); err != nil {
 		t.Fatal(err)
 	}
-	before := mustCount(t, k).AToB
-	sendFor(t, toB, 300*time.Millisecond)
 	// How much more than any limit from before depends on the machine.
-	if rate := float64(mustCount(t, k).AToB-before) * 8 / 0.3; rate < 60e6 {
-		t.Errorf("unlimited: %.0f bit/s", rate)
-	}
+	sendUntil(t, toB, "more than 60 Mbit/s without a limit", func() bool {
+		before, start := mustCount(t, k).AToB, time.Now()
+		sendFor(t, toB, 300*time.Millisecond)
+		return float64(mustCount(t, k).AToB-before)*8/time.Since(start).Seconds() > 60e6
+	})
 }
 
-// checkRate wants the rate within 10 % over two seconds, after the queue has
-// been filled.
+// checkRate wants the rate within 10 % over a second, after the queue has been
+// filled: of several seconds one, as the machine may be too busy to send.
 func checkRate(t *testing.T, name string, c net.Conn, count func() uint64, want float64) {
 	t.Helper()
 	sendFor(t, c, 300*time.Millisecond)
-	before, start := count(), time.Now()
-	sendFor(t, c, 2*time.Second)
-	got := float64(count()-before) * 8 / time.Since(start).Seconds()
-	t.Logf("%s: %.2f Mbit/s", name, got/1e6)
-	if got < want*0.9 || got > want*1.1 {
-		t.Errorf("%s: %.0f bit/s, want %.0f within 10 %%", name, got, want)
-	}
+	sendUntil(t, c, fmt.Sprintf("%s: %.0f bit/s within 10 %%", name, want), func() bool {
+		before, start := count(), time.Now()
+		sendFor(t, c, time.Second)
+		got := float64(count()-before) * 8 / time.Since(start).Seconds()
+		t.Logf("%s: %.2f Mbit/s", name, got/1e6)
+		return got > want*0.9 && got < want*1.1
+	})
 }
 
 func TestLinkRefusesImpossibleRate(t *testing.T) {
