@@ -53,7 +53,7 @@ func TestPhoneAsksForOptions(t *testing.T) {
 // at the wire.
 func TestOptionsOfSockets(t *testing.T) {
 	t.Parallel()
-	c := newChooser(t, equalLinks, granting, 12_000_000)
+	c := newChooser(t, equalLinks, granting, 100_000_000)
 	c.needSteering()
 	_, phone, _ := c.tandem(c.Client, asker(byConvert("congestion-control: reno, user-timeout: 77s, initial-window: 20, delayed-ack: 25%, inactivity-timeout: 2h")))
 	packets := labtest.Capture(t, c.Client, "wifi", "tcp and src 192.0.2.1")
@@ -103,7 +103,7 @@ listeners:
   - {name: all, type: socks5, listen: ["192.0.2.1:1080"], allow-from: [198.51.100.0/24], options: {accept: [socks], caps: {inactivity-timeout: 10m}, forbid: [user-timeout], defaults: {inactivity-timeout: 3m}}}
   - {name: nobody, type: socks5, listen: ["192.0.2.1:1081"], allow-from: [198.51.100.0/24], options: {accept: [convert], defaults: {inactivity-timeout: 3m}}}
   - {name: others, type: socks5, listen: ["192.0.2.1:1082"], allow-from: [198.51.100.0/24], options: {accept: [socks], from: [203.0.113.0/24]}}
-`, 20_000_000)
+`, 100_000_000)
 	for _, tt := range []struct {
 		name, port, user string
 		want             []admin.ConnectionOption
