@@ -18,8 +18,10 @@ import (
 const (
 	// DefaultRoom is how many records may wait.
 	DefaultRoom = 16384
-	writeDelay  = 500 * time.Millisecond
-	warnAgain   = time.Minute
+	// writeBatch records wake the writer: 96 kB.
+	writeBatch = 256
+	writeDelay = 500 * time.Millisecond
+	warnAgain  = time.Minute
 )
 
 // Options of NewKeeper.
@@ -73,7 +75,7 @@ func NewKeeper(o Options) (*Keeper, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	k := &Keeper{queue: queue.New[entry](o.Room), log: o.Log}
+	k := &Keeper{queue: queue.New[entry](o.Room, writeBatch), log: o.Log}
 	if o.File.Path != "" {
 		f, err := openFile(o.File)
 		if err != nil {

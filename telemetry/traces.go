@@ -60,7 +60,7 @@ func newTraces(o *Options) (*traces, error) {
 	}
 	t := &traces{
 		threshold: threshold(o.Ratio),
-		queue:     queue.New[traced](traceRoom),
+		queue:     queue.New[traced](traceRoom, traceBatch),
 		exporter:  exporter,
 		timeout:   o.OTLP.Timeout,
 	}

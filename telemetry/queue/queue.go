@@ -15,37 +15,41 @@ import (
 // is not woken for each of them, which would cost more than all the rest.
 type Queue[T any] struct {
 	limit   int
+	batch   int // how many are worth waking the reader
 	dropped atomic.Uint64
-	full    chan struct{} // half of the room is taken
+	ready   chan struct{} // that many wait
 
 	mu      sync.Mutex
 	waiting []T
 	spare   []T
 }
 
-// New returns a queue with room for so many values.
-func New[T any](limit int) *Queue[T] {
-	return &Queue[T]{limit: limit, full: make(chan struct{}, 1)}
+// New returns a queue with room for up to limit values, whose reader is woken for
+// a batch of them. A batch ought to fit a cache: what waits for longer is written to
+// memory and read from it again.
+func New[T any](limit, batch int) *Queue[T] {
+	return &Queue[T]{limit: limit, batch: min(batch, limit), ready: make(chan struct{}, 1)}
 }
 
 // Put adds a value, or drops and counts it where there is no room. It reports
 // whether it was added, and never blocks for long.
 func (q *Queue[T]) Put(v *T) bool {
 	q.mu.Lock()
-	n := len(q.waiting)
-	if n < q.limit {
+	added := len(q.waiting) < q.limit
+	if added {
 		q.waiting = append(q.waiting, *v)
 	}
+	n := len(q.waiting)
 	q.mu.Unlock()
-	if n == q.limit/2 {
-		select {
-		case q.full <- struct{}{}:
-		default:
-		}
-	}
-	if n >= q.limit {
+	if !added {
 		q.dropped.Add(1)
 		return false
+	}
+	if n == q.batch {
+		select {
+		case q.ready <- struct{}{}:
+		default:
+		}
 	}
 	return true
 }
@@ -53,16 +57,15 @@ func (q *Queue[T]) Put(v *T) bool {
 // Dropped is how many values there was no room for.
 func (q *Queue[T]) Dropped() uint64 { return q.dropped.Load() }
 
-// Run calls take with what has come, every so often or when half of the room is
-// taken, until ctx ends, and then once more. What take gets is valid until it
-// returns.
+// Run calls take with what has come, every so often or when a batch has, until ctx
+// ends, and then once more. What take gets is valid until it returns.
 func (q *Queue[T]) Run(ctx context.Context, every time.Duration, take func([]T)) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-tick.C:
-		case <-q.full:
+		case <-q.ready:
 		case <-ctx.Done():
 		}
 		q.empty(take)

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEachValueIsTakenOnceOrCounted(t *testing.T) {
 	const producers, each = 4, 5000
-	q := New[int](1000)
+	q := New[int](1000, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := map[int]int{}
 	var running, producing sync.WaitGroup
@@ -54,7 +54,7 @@ func TestEachValueIsTakenOnceOrCounted(t *testing.T) {
 }
 
 func TestAFullQueueDrops(t *testing.T) {
-	q := New[int](3)
+	q := New[int](3, 2)
 	for i := range 5 {
 		if added := q.Put(&i); added != (i < 3) {
 			t.Errorf("value %d added: %v", i, added)
@@ -62,5 +62,27 @@ func TestAFullQueueDrops(t *testing.T) {
 	}
 	if q.Dropped() != 2 {
 		t.Errorf("%d dropped, want 2", q.Dropped())
+	}
+}
+
+// TestABatchWakesTheReader waits for none of the time after which the reader looks
+// by itself.
+func TestABatchWakesTheReader(t *testing.T) {
+	const batch = 8
+	q := New[int](1000, batch)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	taken := make(chan int, batch)
+	running.Go(func() {
+		q.Run(ctx, time.Hour, func(values []int) { taken <- len(values) })
+	})
+	for range 3 { // also with the room that the reader has given back
+		for i := range batch {
+			q.Put(&i)
+		}
+		for n := 0; n < batch; n += <-taken {
+		}
 	}
 }
