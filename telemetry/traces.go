@@ -14,8 +14,10 @@ import (
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	otlp "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
+	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/telemetry/queue"
@@ -37,11 +39,10 @@ type traced struct {
 type traces struct {
 	threshold uint64 // of the lower half of an id
 	queue     *queue.Queue[traced]
-	exporter  *otlptrace.Exporter
-	provider  *sdk.TracerProvider
-	tracer    trace.Tracer
+	client    otlptrace.Client
 	timeout   time.Duration
-	spans     []sdk.ReadOnlySpan // of the present batch
+	upload    []*tracepb.ResourceSpans // the one of this process
+	spans     *tracepb.ScopeSpans      // in it: those of the present batch
 
 	sent, failed atomic.Uint64
 
@@ -52,21 +53,23 @@ type traces struct {
 }
 
 func newTraces(o *Options) (*traces, error) {
-	exporter, err := otlp.New(context.Background(),
-		otlp.WithEndpointURL(o.OTLP.url("traces")), otlp.WithHeaders(o.OTLP.Headers),
-		otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout), otlp.WithCompression(otlp.GzipCompression))
-	if err != nil {
-		return nil, fmt.Errorf("otlp traces: %w", err)
-	}
 	t := &traces{
 		threshold: threshold(o.Ratio),
 		queue:     queue.New[traced](traceRoom, traceBatch),
-		exporter:  exporter,
-		timeout:   o.OTLP.Timeout,
+		client: otlp.NewClient(
+			otlp.WithEndpointURL(o.OTLP.url("traces")), otlp.WithHeaders(o.OTLP.Headers),
+			otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout), otlp.WithCompression(otlp.GzipCompression)),
+		timeout: o.OTLP.Timeout,
+		spans:   &tracepb.ScopeSpans{Scope: &commonpb.InstrumentationScope{Name: scope}},
 	}
-	t.provider = sdk.NewTracerProvider(sdk.WithResource(o.resource()), sdk.WithSampler(sdk.AlwaysSample()),
-		sdk.WithIDGenerator(chosen{}), sdk.WithSpanProcessor(collect{t}))
-	t.tracer = t.provider.Tracer(scope)
+	if err := t.client.Start(context.Background()); err != nil {
+		return nil, fmt.Errorf("otlp traces: %w", err)
+	}
+	var about attributes
+	for _, a := range o.resource().Attributes() {
+		about.text(a.Key, a.Value.AsString())
+	}
+	t.upload = []*tracepb.ResourceSpans{{Resource: &resourcepb.Resource{Attributes: about}, ScopeSpans: []*tracepb.ScopeSpans{t.spans}}}
 	var ctx context.Context
 	ctx, t.stop = context.WithCancel(context.Background())
 	t.ending, t.abort = context.WithCancel(context.Background())
@@ -93,30 +96,35 @@ func (t *traces) take(r *proxy.Record) string {
 	if !t.chosen() {
 		return ""
 	}
-	var id trace.TraceID
-	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(id[8:], max(rand.Uint64(), 1)) // all zero would be no identifier
+	id := newID()
 	if !t.queue.Put(&traced{id, *r}) {
 		return ""
 	}
 	return id.String()
 }
 
+func newID() (id trace.TraceID) {
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], max(rand.Uint64(), 1)) // all zero would be no identifier
+	return id
+}
+
 // export sends the traces of some connections.
 func (t *traces) export(batch []traced) {
 	for len(batch) > 0 {
 		n := min(len(batch), traceBatch)
-		t.spans = t.spans[:0]
 		for i := range batch[:n] {
-			t.build(&batch[i])
+			t.spans.Spans = appendSpans(t.spans.Spans, &batch[i])
 		}
 		ctx, cancel := context.WithTimeout(t.ending, t.timeout)
-		if err := t.exporter.ExportSpans(ctx, t.spans); err != nil {
+		if err := t.client.UploadTraces(ctx, t.upload); err != nil {
 			t.failed.Add(uint64(n))
 		} else {
 			t.sent.Add(uint64(n))
 		}
 		cancel()
+		clear(t.spans.Spans)
+		t.spans.Spans = t.spans.Spans[:0]
 		batch = batch[n:]
 	}
 }
@@ -133,31 +141,5 @@ func (t *traces) close() {
 	t.abort()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
-	_ = t.provider.Shutdown(ctx) // holds nothing
-	_ = t.exporter.Shutdown(ctx) // likewise
-}
-
-// collect gathers the spans that build ends. It implements sdk.SpanProcessor.
-type collect struct{ t *traces }
-
-func (c collect) OnStart(context.Context, sdk.ReadWriteSpan) {}
-func (c collect) OnEnd(s sdk.ReadOnlySpan)                   { c.t.spans = append(c.t.spans, s) }
-func (c collect) Shutdown(context.Context) error             { return nil }
-func (c collect) ForceFlush(context.Context) error           { return nil }
-
-type idKey struct{}
-
-// chosen gives a trace the identifier that is in its context.
-type chosen struct{}
-
-// NewIDs implements sdk.IDGenerator.
-func (c chosen) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
-	id, _ := ctx.Value(idKey{}).(trace.TraceID)
-	return id, c.NewSpanID(ctx, id)
-}
-
-// NewSpanID implements sdk.IDGenerator.
-func (chosen) NewSpanID(context.Context, trace.TraceID) (id trace.SpanID) {
-	binary.BigEndian.PutUint64(id[:], max(rand.Uint64(), 1))
-	return id
+	_ = t.client.Stop(ctx) // holds nothing
 }

@@ -80,6 +80,30 @@ func TestCollectorGetsTraces(t *testing.T) {
 	}
 }
 
+// TestANameThatIsNoUTF8 has a client ask for one, and another one not.
+func TestANameThatIsNoUTF8(t *testing.T) {
+	c := newCollector(t, false)
+	tel := start(t, Options{Read: busy, Ratio: 1, OTLP: OTLP{Endpoint: c.URL, Interval: 20 * time.Millisecond, Timeout: 10 * time.Second}})
+	odd := record()
+	odd.Host, odd.Served, odd.Err = "a\xff.example", false, errors.New("no such host: a\xff.example")
+	tel.Trace(odd)
+	tel.Trace(record())
+	await(t, "both traces", func() bool { return tel.Traces().Written == 2 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var names []string
+	for _, s := range c.spans {
+		for _, a := range s.Attributes {
+			if a.Key == "server.name" {
+				names = append(names, a.Value.GetStringValue())
+			}
+		}
+	}
+	if d := cmp.Diff([]string{"a\ufffd.example", "www.example.com"}, names); d != "" {
+		t.Errorf("names (-want +got):\n%s", d)
+	}
+}
+
 // TestRatio takes 40,000 decisions: a tenth of them is 4,000 with a standard
 // deviation of 60.
 func TestRatio(t *testing.T) {
