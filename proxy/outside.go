@@ -114,10 +114,13 @@ func (s *session) bind(hop Hop, local netip.Addr) {
 // keepLocal notes the address that the server or hop sees, if records are to
 // tell.
 func (s *session) keepLocal() {
-	if s.worker.server.local.Load() {
-		local, _ := mptcp.LocalAddr(s.pair.Ends[relay.Server].FD) // an error is one of the connection: see there
-		s.local = &[2]netip.AddrPort{local}
+	if !s.worker.server.local.Load() {
+		return
 	}
+	if s.local == nil {
+		s.local = s.worker.lendLocal()
+	}
+	s.local[0], _ = mptcp.LocalAddr(s.pair.Ends[relay.Server].FD) // an error is one of the connection: see there
 }
 
 // bound goes on once the peer has come, or will not.

@@ -222,7 +222,7 @@ func (s *session) end(err error, reset bool) {
 		n := a.Counters()
 		up, down = n.Up.Bytes, n.Down.Bytes
 		if sources := a.Sources(); len(sources) > 0 {
-			s.local = new([2]netip.AddrPort)
+			s.local = s.worker.lendLocal()
 			copy(s.local[:], sources)
 		}
 		// The account has heard of each datagram.
@@ -300,6 +300,8 @@ func (s *session) finished(err error, up, down uint64) {
 		}
 		r.Record(&w.record)
 	}
+	w.takeLocal(s.local)
+	s.local = nil
 	delete(w.carriages, s)
 	w.unlink(s)
 }

@@ -23,7 +23,8 @@ const (
 	// openingBuffer holds what a client or hop says before the relay: larger
 	// than the longest message (RFC 8803: 1,020 bytes) and what fits a SYN.
 	openingBuffer = 2048
-	// maxFree bounds the free openings, and their buffers, a worker keeps.
+	// maxFree bounds the free openings, their buffers and the free addresses a
+	// worker keeps.
 	maxFree = 256
 	// maxRefusing bounds the sessions of a worker that exist only to be told
 	// that they are refused: limits would limit nothing else.
@@ -44,12 +45,13 @@ type worker struct {
 	carriages map[*session]*carriage // of sessions, if access networks are told apart
 	buffers   [][]byte
 	openings  []*opening
-	record    Record              // of the session that is ending
-	sessions  *session            // head of the list of all
-	tokens    map[uint32]*session // of clients that use MPTCP, and of servers that were asked in TCP options
-	number    uint32              // of the last session
-	walks     []*walk             // that are half-way through the list
-	refusing  int                 // sessions that are refused and have not ended yet
+	locals    []*[2]netip.AddrPort // zero, see session.local
+	record    Record               // of the session that is ending
+	sessions  *session             // head of the list of all
+	tokens    map[uint32]*session  // of clients that use MPTCP, and of servers that were asked in TCP options
+	number    uint32               // of the last session
+	walks     []*walk              // that are half-way through the list
+	refusing  int                  // sessions that are refused and have not ended yet
 	accepts   map[*binding]*acceptor
 	starving  bool        // does not accept for want of descriptors
 	resume    event.Timer // ends that
@@ -98,6 +100,24 @@ func (w *worker) buffer() []byte {
 func (w *worker) giveBack(b []byte) {
 	if cap(b) == openingBuffer && len(w.buffers) < maxFree {
 		w.buffers = append(w.buffers, b[:0])
+	}
+}
+
+// lendLocal lends room for the addresses that a server sees.
+func (w *worker) lendLocal() *[2]netip.AddrPort {
+	n := len(w.locals)
+	if n == 0 {
+		return new([2]netip.AddrPort)
+	}
+	local := w.locals[n-1]
+	w.locals = w.locals[:n-1]
+	return local
+}
+
+func (w *worker) takeLocal(local *[2]netip.AddrPort) {
+	if local != nil && len(w.locals) < maxFree {
+		*local = [2]netip.AddrPort{}
+		w.locals = append(w.locals, local)
 	}
 }
 
