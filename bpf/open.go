@@ -47,6 +47,8 @@ type Programs struct {
 	synacks *SYNACKs
 	events  *Events
 
+	extending sync.Mutex // of who does
+
 	mu       sync.RWMutex // of what Extend changes
 	steering *Steering
 	running  []concern
@@ -99,17 +101,21 @@ func (p *Programs) open(o Options) error {
 // those to come may ask. The error, which matches ErrUnavailable, is also in
 // Missing.
 func (p *Programs) Extend(o Options) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.steering != nil {
-		return p.steering.honour(o)
+	p.extending.Lock()
+	defer p.extending.Unlock()
+	if s := p.Steering(); s != nil {
+		return s.honour(o)
 	}
 	if !o.Steering {
 		return nil
 	}
+	// This takes long, and who asks what there is does not wait for it.
 	before := len(p.missing)
 	loaded := p.each("load", []concern{&Steering{}}, func(c concern) error { return c.load(o) })
-	p.running = append(p.running, p.each("attach", loaded, func(c concern) error { return c.start(p) })...)
+	started := p.each("attach", loaded, func(c concern) error { return c.start(p) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = append(p.running, started...)
 	return errors.Join(p.missing[before:]...)
 }
 
@@ -150,7 +156,10 @@ func (p *Programs) each(doing string, concerns []concern, f func(concern) error)
 			continue
 		}
 		program, lost := c.describe()
-		p.missing = append(p.missing, unavailable(doing, program, lost, errors.Join(err, c.close())))
+		err = unavailable(doing, program, lost, errors.Join(err, c.close()))
+		p.mu.Lock()
+		p.missing = append(p.missing, err)
+		p.mu.Unlock()
 	}
 	return good
 }

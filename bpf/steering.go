@@ -246,7 +246,9 @@ func (s *Steering) start(p *Programs) error {
 	if err := <-entered; err != nil {
 		return fmt.Errorf("network namespace: %w", err)
 	}
+	p.mu.Lock()
 	p.steering = s
+	p.mu.Unlock()
 	return nil
 }
 
