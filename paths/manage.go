@@ -24,6 +24,19 @@ func (e *Engine) Manage() error {
 	return nil
 }
 
+// Unmanage takes Manage back, for new connections. Those that belong to the engine
+// open no more subflows. It waits for the engine.
+func (e *Engine) Unmanage() error {
+	var err error
+	if !e.ask(func() {
+		err = e.settings.undo()
+		e.o.Observe = true
+	}) {
+		return ErrClosed
+	}
+	return err
+}
+
 func (e *Engine) manage() error {
 	if !e.o.Observe {
 		return nil

@@ -39,6 +39,14 @@ func TestManage(t *testing.T) {
 	if err := w.client.Close(); err != nil {
 		t.Fatal(err)
 	}
+	leftToKernel(t, w)
+	if err := w.client.Manage(); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func leftToKernel(t *testing.T, w *world) {
+	t.Helper()
 	if err := w.Client.Do(func() error {
 		name, err := mptcp.PathManager()
 		if name != mptcp.PathManagerKernel {
@@ -48,7 +56,35 @@ func TestManage(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.client.Manage(); !errors.Is(err, ErrClosed) {
+}
+
+// TestUnmanage gives new connections back to the in-kernel path manager, and takes
+// them over once more.
+func TestUnmanage(t *testing.T) {
+	w := newWorld(t, "eBPF", lab.TwoPathSpec{}, Options{Observe: true})
+	to := w.AggregatorAddr.V4
+	ln := w.listen(to)
+	wifi, cell := pair(w.WiFi.Addr.V4, to), pair(w.Cell.Addr.V4, to)
+	for range 2 {
+		if err := w.client.Manage(); err != nil {
+			t.Fatal(err)
+		}
+		ours := w.connect(ln, to, Policy{Manager: NDiffPorts{N: 3}}, Policy{})
+		ours.awaitSubflows(wifi, wifi, wifi)
+		if err := w.client.Unmanage(); err != nil {
+			t.Fatal(err)
+		}
+		leftToKernel(t, w)
+		theirs := w.connect(ln, to, Policy{Manager: NDiffPorts{N: 4}}, Policy{})
+		theirs.awaitSubflows(wifi, cell)
+		ours.move(ours.client, ours.server, 100_000)
+		ours.awaitSubflows(wifi, wifi, wifi)
+	}
+	if err := w.client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	leftToKernel(t, w)
+	if err := w.client.Unmanage(); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

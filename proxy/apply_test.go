@@ -159,3 +159,44 @@ func TestApplyChangesNothingWhenItFails(t *testing.T) {
 	}
 	p.quiescent()
 }
+
+// TestApplyIfNot has clients come to a new socket, beside the one on the same port,
+// which is not wanted after all: the one that stays takes them over.
+func TestApplyIfNot(t *testing.T) {
+	server := echoServer(t)
+	p := serve(t, Options{}, socksListener(socks.Config{}))
+	before := listeners(t)
+	l := socksListener(socks.Config{Users: socks5.StaticCredentials{}})
+	l.Addresses, l.Socket = []netip.AddrPort{p.addr}, mptcp.ListenOptions{FastOpen: 16}
+	complete(l)
+	fresh := socksListener(socks.Config{})
+	fresh.Name = "fresh"
+	complete(fresh)
+	no := errors.New("no")
+	var waiting []*mptcp.Conn
+	_, err := p.ApplyIf([]*Listener{l, fresh}, func(bound []Bound) error {
+		if len(bound) != 2 || bound[0].Address != p.addr || bound[0].Name != l.Name || bound[1].Name != "fresh" || bound[1].Address.Port() == 0 {
+			t.Errorf("bound %+v", bound)
+		}
+		if n := listeners(t); n != before+2 {
+			t.Errorf("%d listening sockets, %d before", n, before)
+		}
+		for range 20 {
+			waiting = append(waiting, dialProxy(t, p.addr, mptcp.ModePrefer))
+		}
+		return no
+	})
+	if err != no {
+		t.Errorf("error %v", err)
+	}
+	for _, c := range waiting {
+		send(t, c, []byte(hello))
+		expect(t, c, welcome)
+		c.Close()
+	}
+	if n := listeners(t); n != before {
+		t.Errorf("%d listening sockets before, %d after", before, n)
+	}
+	exchange(t, throughSOCKS(t, p.addr, server, mptcp.ModePrefer), "as before")
+	p.quiescent()
+}

@@ -66,6 +66,14 @@ type Bound struct {
 // served go on as they began. When a listener cannot be opened nothing is
 // changed. After Shutdown the error is ErrShutdown.
 func (s *Server) Apply(listeners []*Listener) ([]Bound, error) {
+	return s.ApplyIf(listeners, func([]Bound) error { return nil })
+}
+
+// ApplyIf is Apply, unless agree returns an error: then it returns that, and
+// nothing is changed either. Agree learns where the listeners will be. Until it
+// returns, the sockets that are new let connections wait, and the others serve
+// them as before. It must not call Apply, Sockets or Shutdown.
+func (s *Server) ApplyIf(listeners []*Listener, agree func([]Bound) error) ([]Bound, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -87,12 +95,19 @@ func (s *Server) Apply(listeners []*Listener) ([]Bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.replace(wanted, opened)
 	bound := make([]Bound, 0, len(order))
 	for _, key := range order {
-		b := s.bindings[key]
-		bound = append(bound, Bound{b.listener.Load().Name, b.addr, b.mptcp, b.reason})
+		b := opened[key]
+		if b == nil {
+			b = s.bindings[key]
+		}
+		bound = append(bound, Bound{wanted[key].Name, b.addr, b.mptcp, b.reason})
 	}
+	if err := agree(bound); err != nil {
+		s.abandon(opened)
+		return nil, err
+	}
+	s.replace(wanted, opened)
 	return bound, nil
 }
 
@@ -107,8 +122,7 @@ func (s *Server) openMissing(wanted map[bindingKey]*Listener, order []bindingKey
 			leaving[b.addr.Port()] = append(leaving[b.addr.Port()], b)
 		}
 	}
-	// New ports come first: they fail more often, and a failure after a port
-	// was shared costs the connections that came to the new socket.
+	// New ports come first: they fail more often, and before a port is shared.
 	for _, shared := range []bool{false, true} {
 		for _, key := range order {
 			l, rivals := wanted[key], leaving[key.addr.Port()]
@@ -117,15 +131,38 @@ func (s *Server) openMissing(wanted map[bindingKey]*Listener, order []bindingKey
 			}
 			b, err := open(key.addr, l, rivals)
 			if err != nil {
-				for _, b := range opened {
-					unix.Close(b.fd)
-				}
+				s.abandon(opened)
 				return nil, fmt.Errorf("listener %s: %w", l.Name, err)
 			}
 			opened[key] = b
 		}
 	}
 	return opened, nil
+}
+
+// abandon closes sockets that are not wanted after all. The connections that wait
+// in one which shared its port belong to the socket that stays. The caller holds
+// s.mu.
+func (s *Server) abandon(opened map[bindingKey]*binding) {
+	for _, b := range opened {
+		if l := s.listenerAt(b.addr); l != nil {
+			b.listener.Store(l)
+			s.retire(b)
+		} else {
+			unix.Close(b.fd)
+		}
+	}
+}
+
+// listenerAt is the one to which clients of an address come; nil for none. The
+// caller holds s.mu.
+func (s *Server) listenerAt(addr netip.AddrPort) *Listener {
+	for _, b := range s.bindings {
+		if b.addr == addr || b.addr.Port() == addr.Port() && b.addr.Addr().IsUnspecified() {
+			return b.listener.Load()
+		}
+	}
+	return nil
 }
 
 // open creates a listening socket, beside rivals on the same port. Port 0 is
