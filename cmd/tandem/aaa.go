@@ -97,31 +97,21 @@ func (a *aaa) listen(c *config.RADIUSDynamic, identity radius.Identity, server *
 	return err
 }
 
-// join makes the listeners of a setup ask whose their connections are. On an
-// error nothing has changed.
-func (a *aaa) join(s *setup) error {
-	if _, err := directory(&s.config.Subscribers); err != nil {
-		return err
-	}
+// join makes the listeners of a setup ask whose their connections are.
+func (a *aaa) join(s *setup) {
 	s.registry = a.registry
 	for i, l := range s.listeners {
 		if m := s.config.Listeners[i].Subscribers; m != config.MembersOff {
 			l.Subscribers, l.SubscribersOnly = a.registry, m == config.MembersRequired
 		}
 	}
-	return nil
 }
 
 // apply puts who subscribers are, and their policies, into force, and says what
 // waits.
-func (a *aaa) apply(c *config.Subscribers, log *slog.Logger) (late string) {
-	d, err := directory(c)
-	if err != nil {
-		log.Error("subscribers are those from before", "err", err) // a file has gone since join
-		return ""
-	}
-	a.registry.Replace(d)
-	before, now := a.config, *c
+func (a *aaa) apply(s *setup) (late string) {
+	a.registry.Replace(s.directory)
+	before, now := a.config, s.config.Subscribers
 	for _, s := range []*config.Subscribers{&before, &now} {
 		s.List, s.Policies, s.DefaultPolicy = nil, nil, ""
 	}

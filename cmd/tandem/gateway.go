@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -43,9 +44,12 @@ type gateway struct {
 	command   []string // that starts a successor
 	confined  bool     // to some files
 
+	serving context.Context // until the end is wanted
+	end     context.CancelCauseFunc
+
 	changing sync.Mutex // of who changes what runs
 
-	mu        sync.Mutex // of what follows
+	mu        sync.Mutex // of what follows; held for moments, and to write by who changes what runs
 	current   *setup     // what a reload replaces
 	bound     []proxy.Bound
 	ending    bool
@@ -57,6 +61,8 @@ type gateway struct {
 // the service manager has opened, nil if there is neither.
 func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gateway, error) {
 	g := &gateway{log: logs.logger, logs: logs, machine: lookAtMachine(), file: file, started: time.Now(), command: ownCommand()}
+	g.serving, g.end = context.WithCancelCause(context.Background())
+	g.rules.log = g.log
 	for _, w := range c.Warnings {
 		g.log.Warn(w.String())
 	}
@@ -106,7 +112,7 @@ func (g *gateway) begin(c *config.Config, o proxy.Options, left *estate) (err er
 			return err
 		}
 	}
-	if err := g.apply(c); err != nil {
+	if _, err := g.apply(c); err != nil {
 		return err
 	}
 	return g.observers.start(g, c)
@@ -138,34 +144,26 @@ func makeRoom(loops int) {
 	}
 }
 
-// apply replaces what runs by what a configuration asks for. On an error
-// nothing has changed.
-func (g *gateway) apply(c *config.Config) error {
+// apply replaces what runs by what a configuration asks for. Lacking says what
+// cannot be had. On an error nothing has changed.
+func (g *gateway) apply(c *config.Config) (lacking string, err error) {
 	next, err := newSetup(c, g.log, g.current)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := g.aaa.join(next); err != nil {
-		return fmt.Errorf("subscribers: %w", err)
-	}
+	g.aaa.join(next)
 	next.resolver.CountIn(&g.observers.lookups)
 	if next.intercepts() && !g.machine.netAdmin {
-		return tproxy.ErrPermission // else a socket option says it, and not as well
+		return "", tproxy.ErrPermission // else a socket option says it, and not as well
 	}
 	// The kernel asks who manages a connection when that begins.
 	began := g.paths.start(c, g.programs, g.log)
-	if g.programs != nil {
-		if err := g.programs.SYNACKs().Keep(tellsSYNACKs(c)); err != nil {
-			g.log.Error("the Transport Converter cannot tell clients what servers answer with", "err", err)
+	if lacking, err = g.serve(next); err != nil && began {
+		if err := g.paths.unmanage(); err != nil {
+			g.log.Error("cannot put back the settings of the kernel's path manager", "err", err)
 		}
 	}
-	if err := g.serve(next); err != nil {
-		if began {
-			g.stopPaths()
-		}
-		return err
-	}
-	return nil
+	return lacking, err
 }
 
 // tellsSYNACKs reports whether clients of any listener learn what servers
@@ -174,23 +172,19 @@ func tellsSYNACKs(c *config.Config) bool {
 	return slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.Convert != nil && l.Convert.ExtendedHeader })
 }
 
-// serve puts a setup into force.
-func (g *gateway) serve(next *setup) error {
-	bound, err := g.server.Apply(next.listeners)
-	if err != nil {
-		return howToListen(err)
-	}
-	if err := g.rules.apply(next.intercepted(bound)); err != nil {
-		// The listeners from before are what belongs to the rules from before.
-		if g.current != nil {
-			if _, undo := g.server.Apply(g.current.listeners); undo != nil {
-				g.log.Error("cannot go back to the listeners from before", "err", undo)
-			}
+// serve puts a setup into force. It says what cannot be had.
+func (g *gateway) serve(next *setup) (lacking string, err error) {
+	bound, err := g.server.ApplyIf(next.listeners, func(bound []proxy.Bound) error {
+		if err := g.rules.apply(next.intercepted(bound)); err != nil {
+			return err
 		}
-		return err
-	}
-	if err := g.limiter.Update(next.limits); err != nil {
-		return err // not reached: newSetup has looked at them
+		// From here on nothing fails: programs that cannot be had are done without.
+		lacking = g.tuner.prepare(next.config)
+		g.keepSYNACKs(next.config)
+		return g.limiter.Update(next.limits) // newSetup has looked at them
+	})
+	if err != nil {
+		return "", howToListen(err)
 	}
 	g.server.SetResolver(next.resolver)
 	g.server.SetNetworks(accessNetworks(next.config.AccessNetworks))
@@ -199,11 +193,23 @@ func (g *gateway) serve(next *setup) error {
 		next.checkPools()
 		next.checkReturnRoutes(ctx, rules)
 	})
-	if g.current != nil {
-		g.current.stop()
-	}
+	before := g.current
+	g.mu.Lock()
 	g.current, g.bound = next, bound
-	return nil
+	g.mu.Unlock()
+	if before != nil {
+		before.stop()
+	}
+	return lacking, nil
+}
+
+func (g *gateway) keepSYNACKs(c *config.Config) {
+	if g.programs == nil {
+		return
+	}
+	if err := g.programs.SYNACKs().Keep(tellsSYNACKs(c)); err != nil {
+		g.log.Error("the Transport Converter cannot tell clients what servers answer with", "err", err)
+	}
 }
 
 // reload reads the configuration again and returns it, with what of it waits
@@ -222,16 +228,13 @@ func (g *gateway) reload() (c *config.Config, late []string, err error) {
 func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 	g.changing.Lock()
 	defer g.changing.Unlock()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ending {
+	if g.isEnding() {
 		return nil, nil, admin.ErrDraining
 	}
 	c, err = load(g.file)
 	before, lacking := g.current.config.Rights, ""
 	if err == nil {
-		lacking = g.tuner.prepare(c)
-		err = g.apply(c)
+		lacking, err = g.apply(c)
 	}
 	if err != nil {
 		g.log.Error("the configuration was not reloaded; the one from before stays in force", "err", err)
@@ -245,7 +248,7 @@ func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 		rights = "rights change when tandem is started again"
 	}
 	for _, what := range []string{
-		rights, lacking, g.logs.apply(c.Log), g.admin.apply(c.Admin), g.observers.apply(c), g.aaa.apply(&c.Subscribers, g.log),
+		rights, lacking, g.logs.apply(c.Log), g.admin.apply(c.Admin), g.observers.apply(c), g.aaa.apply(g.current),
 	} {
 		if what != "" {
 			late = append(late, what)
@@ -256,6 +259,9 @@ func (g *gateway) reloadNow() (c *config.Config, late []string, err error) {
 	return c, late, nil
 }
 
+// errEnding is why an upgrade ends that is under way.
+var errEnding = errors.New("this process is to end")
+
 func (g *gateway) drainTimeout() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -265,9 +271,12 @@ func (g *gateway) drainTimeout() time.Duration {
 // stop drains until ctx ends, which will be after a time at most, then takes
 // everything down.
 func (g *gateway) stop(ctx context.Context, atMost time.Duration) {
+	g.end(errEnding) // an upgrade under way is given up
+	g.changing.Lock()
 	g.mu.Lock() // there is no reload from now on
 	g.ending = true
 	g.mu.Unlock()
+	g.changing.Unlock()
 	// New connections of clients are to go where they go without Tandem.
 	if err := g.rules.drain(); err != nil {
 		g.log.Error("cannot stop intercepting", "err", err)
@@ -285,9 +294,7 @@ func (g *gateway) stop(ctx context.Context, atMost time.Duration) {
 
 // takeDown ends what is around the proxy, which has ended.
 func (g *gateway) takeDown() {
-	if err := g.rules.apply(tproxy.Config{}); err != nil {
-		g.log.Error("cannot remove the rules of interception", "err", err)
-	}
+	g.rules.remove()
 	g.aaa.stop(g.log)
 	g.observers.stop(g.log)
 	if g.current != nil {

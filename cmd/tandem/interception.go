@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log/slog"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ const defaultOwnMark = 0x7464
 // servers that see addresses of clients.
 type interception struct {
 	*tproxy.Interceptor // nil: nothing
+	log                 *slog.Logger
 	// succeeds is the table of a predecessor, which lives on for a moment; empty
 	// if there is none.
 	succeeds string
@@ -38,16 +40,26 @@ func (i *interception) table() string {
 func (i *interception) apply(c tproxy.Config) error {
 	var err error
 	c.Name = i.table()
-	switch wanted := interceptsAnything(&c); {
-	case wanted && i.Interceptor == nil:
+	switch {
+	case !interceptsAnything(&c):
+		i.remove()
+	case i.Interceptor == nil:
 		i.Interceptor, err = tproxy.Install(c)
-	case wanted:
+	default:
 		err = i.Update(c)
-	case i.Interceptor != nil:
-		err = i.Close()
-		i.Interceptor = nil
 	}
 	return err
+}
+
+// remove ends the interception.
+func (i *interception) remove() {
+	if i.Interceptor == nil {
+		return
+	}
+	if err := i.Close(); err != nil {
+		i.log.Error("cannot remove the rules of interception", "err", err)
+	}
+	i.Interceptor = nil
 }
 
 // drain lets new connections go where they go without Tandem; those that are

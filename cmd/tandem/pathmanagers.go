@@ -81,10 +81,10 @@ func managesPaths(c *config.Config) bool {
 	return any
 }
 
-// start begins to manage if a configuration wants that and nothing did so far;
-// it reports whether there is an engine for that which was not there before.
-// Where it is not possible, it says so once.
-func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog.Logger) bool {
+// start begins to manage if a configuration wants that and nothing did so far,
+// which it reports: unmanage takes it back. Where it is not possible, it says so
+// once.
+func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog.Logger) (began bool) {
 	wanted, keep := managed(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,8 +100,6 @@ func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog
 	case wanted:
 		if e, err = paths.New(p.options); err == nil {
 			p.engine.Store(e)
-			p.manages = true
-			return true
 		}
 	case e == nil:
 		// A tandem that was killed may have left the namespace in its hands.
@@ -114,7 +112,21 @@ func (p *pathManagers) start(c *config.Config, programs *bpf.Programs, log *slog
 		log.Warn("subflows are left to the path manager of the kernel", "err", err)
 	}
 	p.manages = wanted && err == nil
-	return false
+	return p.manages
+}
+
+// unmanage leaves subflows to the kernel as before start, and still watches for
+// those who want that.
+func (p *pathManagers) unmanage() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.manages = false
+	e := p.engine.Load()
+	if p.watchers > 0 {
+		return e.Unmanage()
+	}
+	p.engine.Store(nil)
+	return e.Close()
 }
 
 func (p *pathManagers) optionsFor(keep time.Duration, programs *bpf.Programs, log *slog.Logger) paths.Options {

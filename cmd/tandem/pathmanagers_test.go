@@ -137,9 +137,15 @@ func cgroupMount(t *testing.T) string {
 // attached reports whether a sock_ops program is attached to a cgroup.
 func attached(t *testing.T, cgroup string) bool {
 	t.Helper()
+	return len(attachedPrograms(t, cgroup)) > 0
+}
+
+// attachedPrograms are the sock_ops programs of a cgroup.
+func attachedPrograms(t *testing.T, cgroup string) (ids []ebpf.ProgramID) {
+	t.Helper()
 	f, err := os.Open(cgroup)
 	if errors.Is(err, os.ErrNotExist) {
-		return false
+		return nil
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +155,10 @@ func attached(t *testing.T, cgroup string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(r.Programs) > 0
+	for _, p := range r.Programs {
+		ids = append(ids, p.ID)
+	}
+	return ids
 }
 
 // checkPaths looks at what operators get to see.

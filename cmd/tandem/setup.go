@@ -26,6 +26,7 @@ type setup struct {
 	limits       policy.LimitsConfig
 	resolver     *resolve.Resolver
 	registry     *subscribers.Registry // of the gateway; nil until it is put into force
+	directory    *subscribers.Directory
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -36,6 +37,10 @@ type setup struct {
 func newSetup(c *config.Config, log *slog.Logger, before *setup) (*setup, error) {
 	s := &setup{config: c, log: log, ownMark: ownMark(c), limits: limits(&c.Limits), upstreams: map[string]*upstream{}}
 	s.resolver = s.newResolver(&c.Resolver)
+	var err error
+	if s.directory, err = directory(&c.Subscribers); err != nil {
+		return nil, fmt.Errorf("subscribers: %w", err)
+	}
 	if err := s.limits.Validate(); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/handover"
 	"github.com/tandem-gateway/tandem/plural"
-	"github.com/tandem-gateway/tandem/proxy/tproxy"
 	"github.com/tandem-gateway/tandem/systemd"
 )
 
@@ -66,7 +65,7 @@ func (g *gateway) upgrade() (pid int, err error) {
 	if g.isEnding() {
 		return 0, admin.ErrDraining
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), upgradePatience, errTooSlow)
+	ctx, cancel := context.WithTimeoutCause(g.serving, upgradePatience, errTooSlow)
 	defer cancel()
 	var fds []int
 	left := g.estate()
@@ -103,7 +102,7 @@ func (g *gateway) leave() {
 	}
 	_, err := g.server.Apply(nil)
 	report("listeners", err)
-	report("interception", g.rules.apply(tproxy.Config{}))
+	g.rules.remove()
 	report("path management", g.paths.leave())
 	if g.programs != nil {
 		g.programs.Leave()

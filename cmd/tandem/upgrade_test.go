@@ -149,3 +149,37 @@ func TestFailedUpgrade(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// TestEndWhileUpgrading ends a tandem that waits for a successor which never serves.
+func TestEndWhileUpgrading(t *testing.T) {
+	t.Parallel()
+	l := newLocal(t, "rights: {sandbox: false}\n"+phones)
+	dir := filepath.Dir(l.file)
+	program, began := filepath.Join(dir, "tandem"), filepath.Join(dir, "began")
+	if err := os.Symlink(l.program[0], program); err != nil {
+		t.Fatal(err)
+	}
+	l.program = []string{program}
+	l.start()
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n: > "+began+"\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	client := admin.NewClient(l.socket)
+	defer client.Close()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := client.Upgrade(context.WithoutCancel(t.Context()))
+		failed <- err
+	}()
+	labtest.Await(t, patience, "the successor", func() bool { _, err := os.Stat(began); return err == nil })
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), errEnding.Error()) {
+		t.Errorf("the upgrade failed with %v", err)
+	}
+	l.awaitEnd()
+}
