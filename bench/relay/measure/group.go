@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Group is a program: the process that was started as the leader of a process
@@ -25,7 +27,7 @@ type Usage struct {
 	// Processes in the group.
 	Processes int
 	// CPU time, of the user and of the system, of all processes and of those
-	// that have ended and were waited for. The kernel tells it in steps of
+	// that have ended and were waited for, which the kernel tells in steps of
 	// 10 ms. What it does for the group outside of system calls, in soft
 	// interrupts, is charged to whoever runs at that moment.
 	CPU time.Duration
@@ -42,17 +44,39 @@ type Usage struct {
 // CPU reads only the CPU time, which is cheap.
 func (g Group) CPU() (time.Duration, error) {
 	var cpu time.Duration
-	err := g.each(func(_ string, s stat) error {
-		cpu += s.cpu
-		return nil
+	err := g.each(func(pid int, s stat) error {
+		own, err := clock(pid)
+		if err == nil {
+			cpu += own + s.waited
+		}
+		return err
 	})
 	return cpu, err
+}
+
+// clock reads the CPU clock of a process in nanoseconds, see
+// clock_getcpuclockid(3).
+func clock(pid int) (time.Duration, error) {
+	const scheduled = 2 // CPUCLOCK_SCHED, include/linux/posix-timers.h
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
+		if errors.Is(err, unix.EINVAL) { // there is no such process
+			err = unix.ESRCH
+		}
+		return 0, fmt.Errorf("CPU clock of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // Usage reads everything.
 func (g Group) Usage() (Usage, error) {
 	var u Usage
-	err := g.each(func(dir string, s stat) error {
+	err := g.each(func(pid int, s stat) error {
+		dir := processDir(pid)
+		own, err := clock(pid)
+		if err != nil {
+			return err
+		}
 		rollup, err := os.ReadFile(filepath.Join(dir, "smaps_rollup"))
 		if err != nil {
 			return err
@@ -70,7 +94,7 @@ func (g Group) Usage() (Usage, error) {
 			return err
 		}
 		u.Processes++
-		u.CPU += s.cpu
+		u.CPU += own + s.waited
 		u.Memory += memory
 		u.Anonymous += anonymous
 		u.Descriptors += fds
@@ -81,16 +105,17 @@ func (g Group) Usage() (Usage, error) {
 
 // each calls f for every process of the group. A process that ends meanwhile
 // is left out.
-func (g Group) each(f func(dir string, s stat) error) error {
+func (g Group) each(f func(pid int, s stat) error) error {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
 			continue
 		}
-		dir := filepath.Join("/proc", e.Name())
+		dir := processDir(pid)
 		text, err := os.ReadFile(filepath.Join(dir, "stat"))
 		if gone(err) {
 			continue
@@ -105,12 +130,14 @@ func (g Group) each(f func(dir string, s stat) error) error {
 		if s.pgrp != g.PGID || s.state == 'Z' {
 			continue
 		}
-		if err := f(dir, s); err != nil && !gone(err) {
+		if err := f(pid, s); err != nil && !gone(err) {
 			return err
 		}
 	}
 	return nil
 }
+
+func processDir(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid)) }
 
 func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)

@@ -24,17 +24,17 @@ func TestParseStat(t *testing.T) {
 		{
 			name: "usual",
 			text: "4242 (haproxy) S 1 4240 1 0 -1 4194560 2 3 4 5 150 250 3 4 20 0 2 0 999 1 2",
-			want: stat{state: 'S', pgrp: 4240, cpu: 4070 * time.Millisecond},
+			want: stat{state: 'S', pgrp: 4240, waited: 70 * time.Millisecond},
 		},
 		{
 			name: "name with spaces and parentheses",
 			text: "7 (nginx: (w) x) R 1 7 1 0 -1 0 0 0 0 0 1 0 0 0 20 0 1 0 9",
-			want: stat{state: 'R', pgrp: 7, cpu: 10 * time.Millisecond},
+			want: stat{state: 'R', pgrp: 7},
 		},
 		{name: "empty", err: errNoClose},
 		{name: "cut short", text: "7 (x) R 1 7 1 0 -1 0 0 0 0 0 1 0 0", err: errShort},
 		{name: "not a number", text: "7 (x) R 1 y 1 0 -1 0 0 0 0 0 1 0 0 0 20", err: strconv.ErrSyntax},
-		{name: "not a time", text: "7 (x) R 1 7 1 0 -1 0 0 0 0 0 1 z 0 0 20", err: strconv.ErrSyntax},
+		{name: "not a time", text: "7 (x) R 1 7 1 0 -1 0 0 0 0 0 1 0 z 0 20", err: strconv.ErrSyntax},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := parseStat([]byte(tt.text))
@@ -90,6 +90,9 @@ func TestGroup(t *testing.T) {
 	}
 	if u.Processes != 2 || u.CPU <= 0 || u.Memory < int64(os.Getpagesize()) || u.Anonymous <= 0 || u.Anonymous > u.Memory || u.Descriptors < 8 {
 		t.Errorf("%+v, want 2 processes, some CPU time and memory, at least 8 descriptors", u)
+	}
+	if u.CPU%tick == 0 {
+		t.Errorf("CPU time %v is in ticks", u.CPU)
 	}
 	cpu, err := g.CPU()
 	if err != nil || cpu < u.CPU {

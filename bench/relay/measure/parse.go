@@ -18,7 +18,8 @@ const tick = 10 * time.Millisecond
 type stat struct {
 	state byte
 	pgrp  int
-	cpu   time.Duration
+	// waited is the CPU time of children that have ended and were waited for.
+	waited time.Duration
 }
 
 // Indices of fields after the name of the program, which ends with the last
@@ -26,7 +27,7 @@ type stat struct {
 const (
 	fieldState  = 0
 	fieldPgrp   = 2
-	fieldUtime  = 11
+	fieldCutime = 13
 	fieldCstime = 14
 )
 
@@ -50,13 +51,12 @@ func parseStat(text []byte) (stat, error) {
 	if s.pgrp, err = strconv.Atoi(string(fields[fieldPgrp])); err != nil {
 		return stat{}, fmt.Errorf("process group: %w", err)
 	}
-	// utime, stime, cutime, cstime
-	for _, field := range fields[fieldUtime : fieldCstime+1] {
+	for _, field := range fields[fieldCutime : fieldCstime+1] {
 		ticks, err := strconv.ParseInt(string(field), 10, 64)
 		if err != nil {
 			return stat{}, fmt.Errorf("CPU time: %w", err)
 		}
-		s.cpu += time.Duration(ticks) * tick
+		s.waited += time.Duration(ticks) * tick
 	}
 	return s, nil
 }
