@@ -108,14 +108,36 @@ func (c Comparison) AtLeast(bound float64) (met bool, got string) {
 	return c.Ratio >= bound, got
 }
 
-// String is such as "+3.1 % (+1.2 to +4.9 %), better". Too few repetitions have
-// no interval: it would look narrow for want of values.
+// AtMost tells whether the ratio is as low as it should be, likewise.
+func (c Comparison) AtMost(bound float64) (met bool, got string) {
+	got = c.percent()
+	switch {
+	case c.N == 0 || c.undefined():
+		return false, got
+	case c.N < fewest:
+		got += ", too few repetitions to tell"
+	case c.Interval.Low < bound && bound < c.Interval.High:
+		got += ", within noise"
+	}
+	return c.Ratio <= bound, got
+}
+
+// String is such as "+3.1 % (+1.2 to +4.9 %), better".
 func (c Comparison) String() string {
 	if c.N == 0 || c.undefined() {
 		return c.Word()
 	}
-	if c.N < fewest {
-		return fmt.Sprintf("%+.1f %%, %s", 100*(c.Ratio-1), c.Word())
+	return c.percent() + ", " + c.Word()
+}
+
+// percent is the difference. Too few repetitions have no interval: it would look
+// narrow for want of values.
+func (c Comparison) percent() string {
+	switch {
+	case c.N == 0 || c.undefined():
+		return c.Word()
+	case c.N < fewest:
+		return fmt.Sprintf("%+.1f %%", 100*(c.Ratio-1))
 	}
-	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f %%), %s", 100*(c.Ratio-1), 100*(c.Interval.Low-1), 100*(c.Interval.High-1), c.Word())
+	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f %%)", 100*(c.Ratio-1), 100*(c.Interval.Low-1), 100*(c.Interval.High-1))
 }

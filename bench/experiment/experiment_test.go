@@ -233,6 +233,28 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
+func TestAtMost(t *testing.T) {
+	for _, tt := range []struct {
+		ratio     float64
+		low, high float64
+		n         int
+		met       bool
+		want      string
+	}{
+		{1.005, 1, 1.008, 5, true, "+0.5 % (+0.0 to +0.8 %)"},
+		{1.005, 1, 1.02, 5, true, "+0.5 % (+0.0 to +2.0 %), within noise"},
+		{1.02, 1.005, 1.03, 5, false, "+2.0 % (+0.5 to +3.0 %), within noise"},
+		{1.02, 1.015, 1.03, 5, false, "+2.0 % (+1.5 to +3.0 %)"},
+		{1.005, 1, 1.008, 4, true, "+0.5 %, too few repetitions to tell"},
+		{0, 0, 0, 0, false, "not measured"},
+	} {
+		c := Comparison{Metric{}, tt.ratio, figure.Interval{Low: tt.low, High: tt.high}, tt.n}
+		if met, got := c.AtMost(1.01); met != tt.met || got != tt.want {
+			t.Errorf("%+v: %t, %q", tt, met, got)
+		}
+	}
+}
+
 func TestEnv(t *testing.T) {
 	e := Env{Quick: true, Relays: []string{"haproxy"}}
 	if e.Rounds(9, 2) != 2 || !e.Relay("haproxy") || e.Relay("nginx") {

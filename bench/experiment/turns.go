@@ -128,10 +128,12 @@ func (r *Result) Values(arm, metric string) []float64 {
 }
 
 // Summary makes the table: a row for each arm with medians and their
-// confidence intervals, why an arm is out, and remarks.
+// confidence intervals, why an arm is out, and remarks. What was not measured
+// until now has no column.
 func (r *Result) Summary() {
+	metrics := slices.DeleteFunc(slices.Clone(r.experiment.Metrics), func(m Metric) bool { return !r.measured(m.Name) })
 	columns := []string{""}
-	for _, m := range r.experiment.Metrics {
+	for _, m := range metrics {
 		columns = append(columns, m.label())
 	}
 	noted := len(r.out)+len(r.remarks) > 0
@@ -141,7 +143,7 @@ func (r *Result) Summary() {
 	r.Columns(columns...)
 	for _, arm := range r.arms {
 		row := []string{arm}
-		for _, m := range r.experiment.Metrics {
+		for _, m := range metrics {
 			row = append(row, Spread(r.Values(arm, m.Name)))
 		}
 		if noted {
@@ -149,6 +151,11 @@ func (r *Result) Summary() {
 		}
 		r.Row(row...)
 	}
+}
+
+// measured tells whether anybody has measured a metric.
+func (r *Result) measured(metric string) bool {
+	return slices.ContainsFunc(r.repetitions, func(x Repetition) bool { _, is := x.Values[metric]; return is })
 }
 
 // notesOn is what is to be said of an arm beside its numbers.

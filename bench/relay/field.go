@@ -25,6 +25,7 @@ type field struct {
 	contestants []*contestant
 	dir         string
 	port        uint16 // of the next relay
+	lostBeside  int    // connections that failed while relays ran side by side
 }
 
 // lane is what a relay is run for. What forwards has one target, so that each

@@ -5,6 +5,8 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tandem-gateway/tandem/bench/experiment"
@@ -12,11 +14,21 @@ import (
 	"github.com/tandem-gateway/tandem/bench/relay/peers"
 )
 
-// The arms that tell nothing, and all they can.
+// The arms that tell nothing, all they can, and nothing once more, in a process of
+// its own: what that one differs by is chance.
 const (
 	withoutTelemetry = "without"
 	withTelemetry    = "with"
+	controlTelemetry = "without, again"
 )
+
+// What may be chosen of the experiment.
+const (
+	inTurns    = "in turns"
+	sideBySide = "side by side"
+)
+
+var errNoCell = errors.New("has neither a cell " + strconv.Quote(inTurns) + " nor " + strconv.Quote(sideBySide) + " that matches")
 
 // telemetryParts are what may become slower.
 var telemetryParts = []part{
@@ -30,11 +42,15 @@ var telemetry = experiment.Experiment{
 	ID: "relay-telemetry", Title: "What telemetry and records cost",
 	Question: "How much slower is Tandem when it tells all it can of what it does?",
 	Setup: "Tandem's forward with metrics over OTLP each second, 1 % of connections traced, and records in a file, beside Tandem without any of it, in turns: " +
-		"new connections, 64 at a time, with a request and an answer of 1 kB; eight transfers at once with MPTCP. Both run all the time. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
+		"new connections, 64 at a time, with a request and an answer of 1 kB; eight transfers at once with MPTCP. Both run all the time. " +
+		"Then new connections go to both at the same time, to one after the other, and the CPU time of each process is read every second; and so to two without. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
 	Drawing: drawing,
-	Metrics: rateMetrics(telemetryParts),
-	Takes:   80 * time.Second, Quick: 3 * time.Second,
+	Metrics: append(rateMetrics(telemetryParts), besideMetrics(telemetryParts)...),
+	Takes:   2 * time.Minute, Quick: 3 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
+		if !e.Cell(inTurns) && !e.Cell(sideBySide) {
+			return errNoCell
+		}
 		silent, telling := peers.Telling(tools(e))
 		f := &field{r: r, port: firstRelayPort}
 		f.add(withoutTelemetry, &silent)
@@ -43,19 +59,85 @@ var telemetry = experiment.Experiment{
 			return err
 		}
 		defer func() { err = errors.Join(err, f.close()) }()
-		if err := f.rates(ctx, e.Rounds(9, 1), telemetryParts); err != nil {
-			return err
+		if e.Cell(inTurns) {
+			if err := f.telemetryInTurns(ctx, e.Rounds(5, 1)); err != nil {
+				return err
+			}
 		}
-		r.NextTable("With beside without: median of the ratios of each round")
-		r.Columns("", "rate", "CPU")
-		for _, p := range telemetryParts {
-			r.Row(p.name, r.Compare(p.name, withTelemetry, withoutTelemetry).String(), r.Compare(p.metric(cpuMetric), withTelemetry, withoutTelemetry).String())
+		if e.Cell(sideBySide) {
+			f.add(controlTelemetry, &silent)
+			if err := f.telemetrySideBySide(ctx, e.Rounds(15, 1)); err != nil {
+				return err
+			}
 		}
 		f.about(ctx)
-		for _, p := range telemetryParts {
-			f.atLeast(p.name, withTelemetry, withoutTelemetry, 0.99, p.name+": at least 0.99 of what it is without")
-			f.plot(p.name, p.name+", with telemetry and without")
-		}
 		return nil
 	},
+}
+
+// telemetryInTurns measures what is carried with telemetry and without.
+func (f *field) telemetryInTurns(ctx context.Context, rounds int) error {
+	if err := f.rates(ctx, rounds, telemetryParts); err != nil {
+		return err
+	}
+	r := f.r
+	r.NextTable("With beside without: median of the ratios of each round")
+	r.Columns("", "rate", "CPU")
+	for _, p := range telemetryParts {
+		r.Row(p.name, r.Compare(p.name, withTelemetry, withoutTelemetry).String(), r.Compare(p.metric(cpuMetric), withTelemetry, withoutTelemetry).String())
+		f.atLeast(p.name, withTelemetry, withoutTelemetry, 0.99, p.name+": at least 0.99 of what it is without")
+		f.plot(p.name, p.name+", with telemetry and without")
+	}
+	return nil
+}
+
+// telemetrySideBySide measures the CPU time of connections with telemetry and
+// without at the same time. It is what decides how many a machine carries.
+func (f *field) telemetrySideBySide(ctx context.Context, rounds int) error {
+	without, with, control := f.contestants[0], f.contestants[1], f.contestants[2]
+	round := 0
+	for _, other := range []*contestant{with, control} {
+		for _, p := range connectionParts(telemetryParts) {
+			if err := f.startAll(ctx, p.lane()); err != nil {
+				return err
+			}
+			for i := range rounds {
+				pair := []*contestant{without, other}
+				if i%2 == 1 {
+					slices.Reverse(pair)
+				}
+				if err := f.beside(ctx, round+i, p, pair...); err != nil {
+					return err
+				}
+			}
+		}
+		round += rounds // those of the other pair have numbers of their own
+	}
+	r := f.r
+	r.NextTable("New connections side by side: CPU time of each, and median of the ratios of each second")
+	r.Columns("", withoutTelemetry+", µs", "with", "control")
+	for _, p := range connectionParts(telemetryParts) {
+		m := p.metric(besideMetric)
+		r.Row(p.name, experiment.Spread(r.Values(withoutTelemetry, m)),
+			r.Compare(m, withTelemetry, withoutTelemetry).String(), r.Compare(m, controlTelemetry, withoutTelemetry).String())
+		met, got := r.Compare(m, withTelemetry, withoutTelemetry).AtMost(1.01)
+		r.Judge(met, p.name+": CPU time of each at most 1.01 of what it is without", "%s", got)
+	}
+	if f.lostBeside > 0 {
+		r.Note("%d connections failed side by side, which are not counted", f.lostBeside)
+	}
+	return nil
+}
+
+// connectionParts are those of parts that open connections all the time.
+func connectionParts(parts []part) []part {
+	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.bulk() })
+}
+
+// besideMetrics are what beside measures of parts.
+func besideMetrics(parts []part) (metrics []experiment.Metric) {
+	for _, p := range connectionParts(parts) {
+		metrics = append(metrics, experiment.Metric{Name: p.metric(besideMetric), Unit: "µs each", Better: experiment.Lower})
+	}
+	return metrics
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,9 @@ type exchanger struct {
 
 	overdue bool // the duration is over, but nothing was done yet
 
+	relays []netip.AddrPort // Via and Beside of the job
+	turn   int              // of which it is
+
 	left   int // connections that may still be opened when others end; -1: as many as there is time for
 	due    int // arrivals to come
 	keep   bool
@@ -45,6 +49,7 @@ type exchanger struct {
 type exchange struct {
 	socket event.Socket
 	x      *exchanger
+	relay  int
 	step   step
 	got    int // bytes of the message that is awaited
 	in     [socksReply]byte
@@ -68,7 +73,8 @@ func newExchanger(job *Job, total int, keep bool) (*exchanger, error) {
 		return nil, err
 	}
 	x := &exchanger{job: job, loop: loop, left: total, keep: keep, open: map[*exchange]struct{}{}}
-	x.result.Latency = workload.NewLatency()
+	x.relays = append([]netip.AddrPort{job.Via}, job.Beside...)
+	x.result.Latency, x.result.Each = workload.NewLatency(), make([]int, len(x.relays))
 	if job.Target.IsValid() {
 		x.request = socksRequest(job.Target)
 	}
@@ -150,11 +156,13 @@ func (x *exchanger) next() {
 
 // connect opens a connection that is as old as begun says.
 func (x *exchanger) connect(begun time.Time) error {
-	fd, _, err := mptcp.StartConnect(x.job.Via, nil, mptcp.ConnectOptions{Mode: x.job.mode()})
+	relay := x.turn
+	x.turn = (relay + 1) % len(x.relays)
+	fd, _, err := mptcp.StartConnect(x.relays[relay], nil, mptcp.ConnectOptions{Mode: x.job.mode()})
 	if err != nil {
 		return err
 	}
-	e := &exchange{socket: event.Socket{FD: fd}, x: x, begun: begun}
+	e := &exchange{socket: event.Socket{FD: fd}, x: x, relay: relay, begun: begun}
 	if err := x.loop.Register(&e.socket, e); err != nil {
 		unix.Close(fd)
 		return err
@@ -229,8 +237,8 @@ func (e *exchange) connected() error {
 	if err := mptcp.ConnectError(e.socket.FD); err != nil {
 		return err
 	}
-	// Asked once per job: it holds for all, and costs a system call.
-	if x := e.x; x.result.Connections == 0 && len(x.idle) == 0 {
+	// Asked until a relay has carried one: it holds for all, and costs a system call.
+	if x := e.x; x.result.Each[e.relay] == 0 {
 		if err := x.job.check(e.socket.FD); err != nil {
 			x.left, x.due = 0, 0
 			return err
@@ -250,6 +258,7 @@ func (e *exchange) done() {
 	now := x.loop.Now()
 	x.result.Latency.Record(now.Sub(e.begun))
 	x.result.Connections++
+	x.result.Each[e.relay]++
 	x.loop.Arm(&x.stall, now.Add(x.job.Patience))
 	delete(x.open, e)
 	if x.keep {

@@ -43,6 +43,9 @@ type Job struct {
 	Workload Workload
 	// Via is what the client connects to: a relay, or the source itself.
 	Via netip.AddrPort
+	// Beside are further relays. Connections go through Via and them in turn,
+	// Streams at a time altogether; bulk does not.
+	Beside []netip.AddrPort
 	// Target, if valid, is asked for with SOCKS5.
 	Target netip.AddrPort
 	// MPTCP makes the client's connections MPTCP ones. The job fails if that is
@@ -67,6 +70,9 @@ type Result struct {
 	Bytes       int64         `json:",omitempty"`
 	Connections int           `json:",omitempty"`
 	Elapsed     time.Duration `json:",omitempty"`
+	// Each are those of the connections that went through Via, and those through
+	// each of Beside.
+	Each []int `json:",omitempty"`
 	// Total bytes, those during the warm-up included.
 	Total int64 `json:",omitempty"`
 	// Latency is the time to the last byte of the answer from connect, and of
