@@ -263,21 +263,16 @@ SEC("sockops")
 int tandem_events(struct bpf_sock_ops *ctx)
 {
 	struct mptcp_subflow_context *subflow;
-	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock *tp;
 
 	/* Segments are looked at for other programs, too. */
 	if (ctx->op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB &&
 	    !(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG))
 		return GO_ON;
-	if (!sk)
-		return GO_ON;
-	tp = bpf_skc_to_tcp_sock(sk);
+	tp = subflow_socket(ctx);
 	if (!tp)
 		return GO_ON;
 	subflow = subflow_of(tp);
-	if (!subflow)
-		return GO_ON;
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		set_callbacks(ctx, subflow);

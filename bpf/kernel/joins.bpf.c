@@ -61,21 +61,18 @@ int tandem_join(struct bpf_sock_ops *ctx)
 {
 	bool established = ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
 	struct mptcp_subflow_context *subflow;
-	struct bpf_sock *sk;
 	struct tcp_sock *tp;
 
 	if (!established && (ctx->op != BPF_SOCK_OPS_PARSE_HDR_OPT_CB ||
 			     !(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_PARSE_UNKNOWN_HDR_OPT_CB_FLAG)))
 		return GO_ON;
-	sk = ctx->sk;
-	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	tp = subflow_socket(ctx);
 	if (!tp)
 		return GO_ON;
 	subflow = subflow_of(tp);
 	/* It is numbered when it is taken up, which waits for the lock that this
 	 * program runs under. */
-	if (!subflow || !BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join) ||
-	    subflow_number(subflow))
+	if (!BPF_CORE_READ_BITFIELD_PROBED(subflow, mp_join) || subflow_number(subflow))
 		return GO_ON;
 	if (established)
 		hold_back(ctx);

@@ -301,7 +301,6 @@ int tandem_request(struct bpf_sock_ops *ctx)
 {
 	struct mptcp_subflow_context *subflow;
 	__u32 token, number, length;
-	struct bpf_sock *sk;
 	struct tcp_sock *tp;
 
 	switch (ctx->op) {
@@ -321,13 +320,10 @@ int tandem_request(struct bpf_sock_ops *ctx)
 	default:
 		return GO_ON;
 	}
-	sk = ctx->sk;
-	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	tp = subflow_socket(ctx);
 	if (!tp)
 		return GO_ON;
 	subflow = subflow_of(tp);
-	if (!subflow)
-		return GO_ON;
 	token = BPF_CORE_READ(subflow, token);
 	number = subflow_number(subflow);
 	switch (ctx->op) {

@@ -167,8 +167,6 @@ static __always_inline void heard(struct tcp_sock *tp)
 SEC("sockops")
 int tandem_subflow(struct bpf_sock_ops *ctx)
 {
-	struct mptcp_subflow_context *subflow;
-	struct bpf_sock *sk;
 	struct tcp_sock *tp;
 
 	switch (ctx->op) {
@@ -182,17 +180,13 @@ int tandem_subflow(struct bpf_sock_ops *ctx)
 	default:
 		return GO_ON;
 	}
-	sk = ctx->sk;
-	tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+	tp = subflow_socket(ctx);
 	if (!tp)
-		return GO_ON;
-	subflow = subflow_of(tp);
-	if (!subflow)
 		return GO_ON;
 	if (ctx->op == BPF_SOCK_OPS_PARSE_HDR_OPT_CB)
 		heard(tp);
 	else
-		established(ctx, tp, subflow);
+		established(ctx, tp, subflow_of(tp));
 	return GO_ON;
 }
 

@@ -5,6 +5,8 @@
 #ifndef TANDEM_SOCKOPS_H
 #define TANDEM_SOCKOPS_H
 
+#include "mptcp.h"
+
 #include <linux/bpf.h>
 #include <linux/in6.h>
 #include <linux/socket.h>
@@ -17,6 +19,16 @@
 
 #define AF_INET 2
 #define AF_INET6 10
+
+/* The subflow that a program runs for, NULL if that is plain TCP. subflow_of gives
+ * the rest of it. */
+static __always_inline struct tcp_sock *subflow_socket(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock *tp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tp && subflow_of(tp) ? tp : NULL;
+}
 
 /* An IPv4 address as IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2),
  * which is how an IPv6 socket that talks to an IPv4 peer knows it. */
