@@ -82,13 +82,13 @@ type schedulerConnection struct {
 	Bad             uint32
 	LeftUs          uint32
 	Backlog         uint32
-	Clean           uint32
 	Generation      uint32
 	Waking          uint32
 	Chosen          uint32
 	Slow            uint32
 	Late            [8]uint32
 	Walked          uint32
+	_               [4]byte
 }
 
 type schedulerFamily uint32

@@ -94,7 +94,7 @@ APART int settled(struct connection *c, __u64 now)
 	growing = c->delivered / 8 * 7 > c->peak;
 	if (c->delivered > c->peak || since < EPOCH)
 		c->peak = c->delivered;
-	return since >= EPOCH && c->clean && (since >= UNSETTLED || !growing);
+	return since >= EPOCH && (since >= UNSETTLED || !growing) && drained(c);
 }
 
 /* At the end of an epoch. */
@@ -110,8 +110,7 @@ APART int think(const struct policy *p, struct connection *c, __u64 now)
 			c->open &= ~(1 << i);
 	if (c->trial && !is_open(c, c->trial - 1))
 		c->trial = 0;
-	c->clean = drained(c);
-	if (!bulky(c, now) && !(c->backlog && (c->trial || !c->clean))) {
+	if (!bulky(c, now) && !(c->backlog && (c->trial || !drained(c)))) {
 		c->open = 0;
 		c->trial = 0;
 		return 0;

@@ -108,7 +108,6 @@ struct connection {
 	__u32 bad;	  /* epochs that were worse than without the last path */
 	__u32 left_us;	  /* delay of the path that was chosen before */
 	__u32 backlog;	  /* there is data that the peer does not have */
-	__u32 clean;	  /* nothing to wait for on paths that are not open */
 	__u32 generation;
 	__u32 waking; /* user space was asked to kick */
 	__u32 chosen; /* path, by SMALLEST_DELAY, SERVER and AUTO */
