@@ -53,12 +53,25 @@ static __always_inline bool put_off_once(struct connection *c, __u32 number)
 	return false;
 }
 
+/* How many of the subflows that were there before the policy came before this one.
+ * Apart from claim, which the verifier would go through once for each count. */
+APART __u32 put_off_before(const struct connection *c, __u32 number)
+{
+	__u32 before = 0;
+
+	if (!c)
+		return 0;
+	for (__u32 i = 0; i < PATHS; i++)
+		before += c->late[i] && c->late[i] < number;
+	return before;
+}
+
 /* The path of a subflow: the one that it had before if it comes back, else a
  * new one, in the order in which subflows came, else one that is not in use.
  * PATHS if there is none. */
 APART __u32 claim(struct connection *c, __u32 number, __u32 addresses)
 {
-	__u32 earlier = addresses != FIRST_ADDRESSES;
+	__u32 earlier;
 
 	if (!c)
 		return PATHS;
@@ -66,10 +79,9 @@ APART __u32 claim(struct connection *c, __u32 number, __u32 addresses)
 		if (c->paths[i].addresses == addresses &&
 		    !__sync_val_compare_and_swap(&c->paths[i].subflow, 0, number))
 			return i;
+	earlier = (addresses != FIRST_ADDRESSES) + put_off_before(c, number);
 	for (__u32 i = 0; i < PATHS; i++)
-		earlier += c->late[i] && c->late[i] < number;
-	for (__u32 i = earlier; i < PATHS; i++)
-		if (!c->paths[i].addresses &&
+		if (i >= earlier && !c->paths[i].addresses &&
 		    !__sync_val_compare_and_swap(&c->paths[i].subflow, 0, number))
 			return i;
 	for (__u32 i = 1; i < PATHS; i++)
