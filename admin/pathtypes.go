@@ -66,6 +66,15 @@ type Subflow struct {
 	Received uint64 `json:"bytes_received"`
 }
 
+// HeldJoins counts subflows that peers opened while a system call held the
+// connection, since the process was started.
+type HeldJoins struct {
+	// Held are all of them: their data was held back until the call ended.
+	Held uint64 `json:"held"`
+	// GivenUp are those of them on which more came than can wait.
+	GivenUp uint64 `json:"given_up"`
+}
+
 // PathCounters count what became of the subflows of MPTCP connections since
 // Tandem began to watch them.
 type PathCounters struct {

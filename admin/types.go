@@ -46,6 +46,9 @@ type Status struct {
 	Subscribers *SubscriberCounters `json:"subscribers,omitempty"`
 	// Paths counts what becomes of subflows; not there where nobody watches them.
 	Paths *PathCounters `json:"paths,omitempty"`
+	// HeldJoins counts subflows that peers opened at a bad moment; not there
+	// without the eBPF program that sees them.
+	HeldJoins *HeldJoins `json:"held_joins,omitempty"`
 }
 
 // Kernel is what the kernel and the rights of the process allow.

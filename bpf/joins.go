@@ -50,11 +50,33 @@ func (j *joins) start(p *Programs) error {
 		return err
 	}
 	j.opened.add(l)
+	p.joins = j
 	return nil
 }
 
 func (j *joins) programs() map[string]*ebpf.Program {
 	return map[string]*ebpf.Program{joinsProgTandemJoin: j.objects.TandemJoin}
+}
+
+// HeldJoins counts subflows that peers opened while a system call held the
+// connection, since Open.
+type HeldJoins struct {
+	Held    uint64 // their data was held back until the call ended
+	GivenUp uint64 // of these: more came than can wait
+}
+
+// HeldJoins is nil if Options.Joins did not ask for the program, or if it is
+// missing.
+func (p *Programs) HeldJoins() *HeldJoins {
+	if p.joins == nil {
+		return nil
+	}
+	var n HeldJoins
+	// In this order, so that never more are given up than held.
+	if err := errors.Join(p.joins.objects.GivenUp.Get(&n.GivenUp), p.joins.objects.Held.Get(&n.Held)); err != nil {
+		return nil
+	}
+	return &n
 }
 
 func (j *joins) close() error { return j.opened.close() }

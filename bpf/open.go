@@ -44,6 +44,7 @@ type Options struct {
 // goroutines at once, Events.Read excepted; none but Close after Close.
 type Programs struct {
 	cgroup  *cgroup
+	joins   *joins
 	synacks *SYNACKs
 	events  *Events
 

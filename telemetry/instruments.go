@@ -8,6 +8,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/subscribers"
 )
@@ -117,6 +118,8 @@ var instruments = []instrument{
 	{"tandem.subflows.closed", "{subflow}", "Subflows that ended, by why.", counter, causes(func(s *Sample) causeCounts { return s.Paths.Closed })},
 	{"tandem.subflows.failed", "{subflow}", "Subflows that could not be opened, by how.", counter, causes(func(s *Sample) causeCounts { return s.Paths.Failed })},
 	{"tandem.subflows.healed", "{subflow}", "Subflows that restored one that was lost, by how that was.", counter, causes(func(s *Sample) causeCounts { return s.Paths.Healed })},
+	{"tandem.subflows.held", "{subflow}", "Subflows that peers opened while a system call held the connection, so that their data was held back until it ended.", counter, joins(func(n *bpf.HeldJoins) uint64 { return n.Held })},
+	{"tandem.subflows.given_up", "{subflow}", "Those of them that were given up because more came than can wait.", counter, joins(func(n *bpf.HeldJoins) uint64 { return n.GivenUp })},
 	{"tandem.paths.connections", "{connection}", "Connections whose subflows Tandem manages.", level, managed(func(s *Sample) uint64 { return uint64(s.Paths.Adopted) })},
 	{"tandem.paths.subflowless", "{connection}", "Those of them that have lost all their subflows and are kept.", level, managed(func(s *Sample) uint64 { return uint64(s.Paths.Subflowless) })},
 	{"tandem.paths.expired", "{connection}", "Connections that were without subflows for too long.", counter, managed(func(s *Sample) uint64 { return s.Paths.Expired })},
@@ -212,6 +215,14 @@ func managed(value func(*Sample) uint64) func(*Sample, put) {
 	return func(s *Sample, put put) {
 		if s.Paths != nil {
 			put(float64(value(s)))
+		}
+	}
+}
+
+func joins(value func(*bpf.HeldJoins) uint64) func(*Sample, put) {
+	return func(s *Sample, put put) {
+		if s.HeldJoins != nil {
+			put(float64(value(s.HeldJoins)))
 		}
 	}
 }

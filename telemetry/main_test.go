@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
@@ -56,6 +57,7 @@ func busy() *Sample {
 		Upstreams:      map[string][]proxy.HopStatus{"hag": {{Name: "hag/192.0.2.1:8803", Up: true, Took: 5 * time.Millisecond}, {Name: "hag/192.0.2.2:8803"}}},
 		Paths:          &paths.Counters{Opened: causes, Closed: causes, Failed: causes, Healed: causes, Events: 100, LostEvents: 1, Adopted: 2},
 		OptionsIgnored: 3,
+		HeldJoins:      &bpf.HeldJoins{Held: 5, GivenUp: 1},
 		Subscribers: &Subscribers{
 			Policies:   map[string]subscribers.PolicyStats{"": {Subscribers: 1}, "gold": {Subscribers: 2, Connections: 7, Over: 1, Up: 10, Down: 6_000_000_000}},
 			Answers:    subscribers.Stats{Granted: 5, Rejected: 2, Away: 1, Cached: 9},

@@ -50,6 +50,8 @@ func TestPrometheusSeesEveryMetric(t *testing.T) {
 		`tandem_subflows_healed_total{reason="` + paths.PathLost.String() + `"} 1`,
 		`tandem_options_asked_total{reason="capped",tandem_option="initial-window"} 2`,
 		`tandem_options_ignored_total 3`,
+		`tandem_subflows_held_total 5`,
+		`tandem_subflows_given_up_total 1`,
 		`tandem_access_network_io_bytes_total{network_io_direction="receive",tandem_access_network="dsl"} 4e+09`,
 		`tandem_subscribers{tandem_policy="default"} 1`,
 		`tandem_subscribers_over_quota{tandem_policy="gold"} 1`,
@@ -128,7 +130,7 @@ func TestCardinality(t *testing.T) {
 	all := series(scrape(t, start(t, Options{Read: func() *Sample { return s }, Prometheus: anyPort})))
 	perListener := 6 + proxy.NumReasons + mptcp.NumReasons
 	perHop := 6 + mptcp.NumReasons + len(proxy.DialBounds) + 1 + 2
-	fixed := 4*len(causes) + 32 + policies*perPolicy + 7 + 4
+	fixed := 4*len(causes) + 34 + policies*perPolicy + 7 + 4
 	if most := listeners*perListener + hops*perHop + fixed; len(all) > most || len(all) < most-10 {
 		t.Errorf("%d series, want at most %d:\n%s", len(all), most, strings.Join(all, "\n"))
 	}

@@ -5,6 +5,7 @@ package telemetry
 import (
 	"time"
 
+	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/proxy"
 	"github.com/tandem-gateway/tandem/proxy/resolve"
@@ -19,6 +20,7 @@ type Sample struct {
 	Paths     *paths.Counters // nil: the kernel manages all subflows
 	// OptionsIgnored are requests in TCP options that were dropped.
 	OptionsIgnored uint64
+	HeldJoins      *bpf.HeldJoins // nil: nobody looks at what peers open
 	// Subscribers is nil where no listener has any.
 	Subscribers *Subscribers
 

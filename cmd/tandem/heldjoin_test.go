@@ -12,11 +12,13 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -24,18 +26,22 @@ import (
 
 // TestJoinWhileHeld has the kernel of a client open a subflow while a system call
 // holds the connection at an aggregator that leaves subflows to the kernel, too,
-// and data come on it before what precedes it in the stream.
+// and data come on it before what precedes it in the stream. Operators see that.
 func TestJoinWhileHeld(t *testing.T) {
 	link := lab.LinkSpec{Rate: 20e6}
 	tp := labtest.TwoPath(t, lab.TwoPathSpec{WiFi: link, Cell: link})
 	labtest.Start(t, tp.Client, "ip", "mptcp", "endpoint", "flush").Wait()
 	entry, target := netip.AddrPortFrom(tp.AggregatorAddr.V4, 7000), netip.AddrPortFrom(tp.ServerAddr.V4, 7000)
-	tandem := runTandem(t, tp.Aggregator, fmt.Sprintf(
+	operator, config := operatorAt(t, 0)
+	tandem := runTandem(t, tp.Aggregator, config+"telemetry: {prometheus: {listen: ['127.0.0.1:9464']}}\n"+fmt.Sprintf(
 		"listeners:\n  - {name: app, type: forward, listen: ['%s'], allow-from: [198.51.100.0/24], forward: {target: '%s'}, paths: {manager: kernel}}\n", entry, target))
 	if line := bannerLine(t, tandem, "eBPF"); line != "yes" {
 		t.Skip("eBPF: ", line)
 	}
 	client, server := throughTandem(t, tp, entry, target)
+	if n, text := heldJoins(t, operator); n.Held != 0 || strings.Contains(text, "held back") {
+		t.Errorf("before anything was held: %+v, printed %s", n, text)
+	}
 
 	letGo := labtest.Hold(t, socketTo(t, tandem.Pid(), client.LocalAddr().(*net.TCPAddr).AddrPort()))
 	labtest.Start(t, tp.Aggregator, "nft", "add table inet t; add chain inet t in { type filter hook input priority 0; }; add rule inet t in iifname wifi drop").Wait()
@@ -86,6 +92,26 @@ func TestJoinWhileHeld(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
+	if n, text := heldJoins(t, operator); n.Held != 1 || !strings.Contains(text, "held back    1 until a system call ended") {
+		t.Errorf("after one was held: %+v, printed %s", n, text)
+	}
+	if got := string(labtest.Curl(t, tp.Aggregator, "http://127.0.0.1:9464/metrics").Body); !strings.Contains(got, "\ntandem_subflows_held_total 1\n") {
+		t.Errorf("metrics %s", got)
+	}
+}
+
+// heldJoins is what operators see of them, also printed.
+func heldJoins(t *testing.T, operator *admin.Client) (*admin.HeldJoins, string) {
+	t.Helper()
+	s, err := operator.Status(t.Context())
+	if err != nil || s.HeldJoins == nil {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	var text strings.Builder
+	if err := printStatus(&text, &s, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return s.HeldJoins, text.String()
 }
 
 // throughTandem connects to the entry over MPTCP, and returns what the server at

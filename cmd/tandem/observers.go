@@ -157,6 +157,7 @@ func (g *gateway) sample() *telemetry.Sample {
 		Proxy: g.server.Stats(), Resolver: g.observers.lookups.Stats(), Upstreams: map[string][]proxy.HopStatus{},
 		Version: version, Started: g.started, FileLimit: g.machine.files, OpenFiles: openFiles(),
 		Traces: g.observers.telemetry.Load().Traces(), OptionsIgnored: g.tuner.ignored(),
+		HeldJoins: g.heldJoins(),
 	}
 	asked := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), loopPatience)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/admin"
+	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/paths"
 	"github.com/tandem-gateway/tandem/plural"
 )
@@ -80,6 +81,22 @@ func printPathCounters(line func(name, value string), n *admin.PathCounters) {
 			line("  "+rare.name, text)
 		}
 	}
+}
+
+// heldJoins are nil where nobody looks at what peers open.
+func (g *gateway) heldJoins() *bpf.HeldJoins {
+	if g.programs == nil {
+		return nil
+	}
+	return g.programs.HeldJoins()
+}
+
+// printHeldJoins prints them for people, if there are any.
+func printHeldJoins(line func(name, value string), n *admin.HeldJoins) {
+	if n == nil || n.Held == 0 {
+		return
+	}
+	line("  held back", fmt.Sprintf("%s until a system call ended, %s of them given up", plural.Digits(n.Held), plural.Digits(n.GivenUp)))
 }
 
 // nonZero leaves out what did not happen.

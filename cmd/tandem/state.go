@@ -37,6 +37,9 @@ func (g operated) Status() admin.Status {
 		Paths:       g.paths.counters(),
 	}
 	s.Options, s.OptionsIgnored = optionCounters(&stats.Options), g.tuner.ignored()
+	if n := g.heldJoins(); n != nil {
+		s.HeldJoins = &admin.HeldJoins{Held: n.Held, GivenUp: n.GivenUp}
+	}
 	if g.ending {
 		s.State = admin.Draining
 	}

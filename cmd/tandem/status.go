@@ -59,6 +59,7 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) error {
 	}
 	printSubscriberCounters(line, s.Subscribers)
 	printPathCounters(line, s.Paths)
+	printHeldJoins(line, s.HeldJoins)
 
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "\nLISTENER\tTYPE\tADDRESS\tMPTCP\tUPSTREAM")
