@@ -81,13 +81,13 @@ type Question struct {
 }
 
 var questionParameters = []parameter{
-	{"source", "string", "address of the client; required"},
-	{"destination", "string", "address or name of the server; required"},
-	{"port", "integer", "port of the server; required"},
-	{"listener", "string", "only this listener; all if not given"},
-	{"user", "string", "user that the client has shown itself to be"},
-	{"options", "string", "options that the client asks for, such as scheduler=primary;subflow-rate-limit=4Mbit"},
-	{"interface", "string", "network interface that the client's packets arrive on; the one that leads back to it if not given"},
+	{name: "source", about: "address of the client", required: true},
+	{name: "destination", about: "address or name of the server", required: true},
+	{name: "port", about: "port of the server", kind: port, required: true},
+	{name: "listener", about: "only this listener; all if not given"},
+	{name: "user", about: "user that the client has shown itself to be"},
+	{name: "options", about: "options that the client asks for, such as scheduler=primary;subflow-rate-limit=4Mbit"},
+	{name: "interface", about: "network interface that the client's packets arrive on; the one that leads back to it if not given"},
 }
 
 // query is the question as parameters of a request.

@@ -22,13 +22,13 @@ type Filter struct {
 }
 
 var filterParameters = []parameter{
-	{"listener", "string", "only connections of this listener"},
-	{"client", "string", "only connections of clients in this prefix, or of this address"},
-	{"server", "string", "only connections to servers in this prefix, or to this address"},
-	{"user", "string", "only connections of this user or subscriber"},
-	{"policy", "string", "only connections of subscribers with this policy"},
-	{"token", "string", "only the connection with this MPTCP token on one of its legs"},
-	{"limit", "integer", "at most so many; all if not given"},
+	{name: "listener", about: "only connections of this listener"},
+	{name: "client", about: "only connections of clients in this prefix, or of this address"},
+	{name: "server", about: "only connections to servers in this prefix, or to this address"},
+	{name: "user", about: "only connections of this user or subscriber"},
+	{name: "policy", about: "only connections of subscribers with this policy"},
+	{name: "token", about: "only the connection with this MPTCP token on one of its legs", kind: mptcpToken},
+	{name: "limit", about: "at most so many; all if not given", kind: count},
 }
 
 // query is the filter as parameters of a request.

@@ -37,6 +37,15 @@ func TestOpenAPIIsGenerated(t *testing.T) {
 
 type object = map[string]any
 
+// kinds are the schemas of parameters.
+var kinds = map[kind]object{
+	text:       {"type": "string"},
+	boolean:    {"type": "boolean"},
+	count:      {"type": "integer", "minimum": 0},
+	port:       {"type": "integer", "minimum": 1, "maximum": 65535},
+	mptcpToken: {"type": "string", "pattern": "^(0x)?[0-9a-fA-F]{1,8}$"},
+}
+
 // document is the OpenAPI document of all routes.
 func document(t *testing.T) string {
 	t.Helper()
@@ -61,23 +70,32 @@ func document(t *testing.T) string {
 	}
 	// content describes a body, whose schema goes to those of all.
 	content := func(value any) object {
+		media := jsonType
+		if l, ok := value.(lines); ok {
+			media, value = linesType, l.any
+		}
 		if value == nil {
-			return object{"application/json": object{}}
+			return object{media: object{}}
 		}
 		for name, s := range reflector.Reflect(value).Definitions {
 			schemas[name] = s
 		}
 		name := reflect.TypeOf(value).Name()
-		return object{"application/json": object{"schema": object{"$ref": "#/components/schemas/" + name}}}
+		return object{media: object{"schema": object{"$ref": "#/components/schemas/" + name}}}
+	}
+	failures := object{} // that every route may answer with, by name
+	failure := func(name, what string) object {
+		failures[name] = object{"description": what, "content": content(Error{})}
+		return object{"$ref": "#/components/responses/" + name}
 	}
 	for _, r := range routes {
 		operation := object{"summary": r.summary, "operationId": operationID(r)}
 		var parameters []object
 		for _, name := range regexp.MustCompile(`{(\w+)}`).FindAllStringSubmatch(r.path, -1) {
-			parameters = append(parameters, object{"name": name[1], "in": "path", "required": true, "schema": object{"type": "integer"}})
+			parameters = append(parameters, object{"name": name[1], "in": "path", "required": true, "schema": kinds[count]})
 		}
 		for _, p := range r.parameters {
-			parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.about, "schema": object{"type": p.kind}})
+			parameters = append(parameters, object{"name": p.name, "in": "query", "description": p.about, "required": p.required, "schema": kinds[p.kind]})
 		}
 		if parameters != nil {
 			operation["parameters"] = parameters
@@ -86,9 +104,14 @@ func document(t *testing.T) string {
 			operation["requestBody"] = object{"required": true, "content": content(r.body)}
 		}
 		responses := object{
-			"default": object{"description": "It failed", "content": content(Error{})},
-			"401":     object{"description": "Over TCP: neither token nor client certificate, or a wrong token", "content": content(Error{})},
-			"503":     object{"description": "Too many requests at once; or the answer of a health check", "content": content(Error{})},
+			"default": failure("Failed", "It failed"),
+			"400":     failure("BadRequest", "A parameter or a body that cannot be understood"),
+			"401":     failure("Unauthorized", "Over TCP: neither token nor client certificate, or a wrong token"),
+			"421":     failure("Misdirected", "Over TCP on loopback: Host names something else"),
+			"503":     failure("Unavailable", "Too many requests at once; or the answer of a health check"),
+		}
+		if r.method != http.MethodGet {
+			responses["403"] = failure("Forbidden", "Over TCP: asked by a page of another origin")
 		}
 		if r.method == http.MethodDelete {
 			responses["204"] = object{"description": "Done"}
@@ -120,7 +143,7 @@ func document(t *testing.T) string {
 		},
 		"security": []object{{}, {"token": []string{}}, {"certificate": []string{}}},
 		"paths":    paths,
-		"components": object{"schemas": schemas, "securitySchemes": object{
+		"components": object{"schemas": schemas, "responses": failures, "securitySchemes": object{
 			"token":       object{"type": "http", "scheme": "bearer", "description": "The first line of admin.token-file, over TCP."},
 			"certificate": object{"type": "mutualTLS", "description": "One of an authority in admin.tls.client-ca-file."},
 		}},
@@ -146,7 +169,10 @@ func TestOpenAPI(t *testing.T) {
 			OperationID string
 			Responses   map[string]any
 		}
-		Components struct{ Schemas map[string]jsonschema.Schema }
+		Components struct {
+			Schemas   map[string]jsonschema.Schema
+			Responses map[string]any
+		}
 	}
 	r, err := c.http.Get("http://tandem/v1/openapi.json")
 	if err != nil {
@@ -192,10 +218,12 @@ func TestOpenAPI(t *testing.T) {
 			}
 		}
 	}
-	refs := regexp.MustCompile(`"#/components/schemas/(\w+)"`).FindAllSubmatch(openAPI, -1)
+	refs := regexp.MustCompile(`"#/components/(schemas|responses)/(\w+)"`).FindAllSubmatch(openAPI, -1)
 	for _, ref := range refs {
-		if _, ok := got.Components.Schemas[string(ref[1])]; !ok {
-			t.Errorf("there is no schema %s", ref[1])
+		_, schema := got.Components.Schemas[string(ref[2])]
+		_, response := got.Components.Responses[string(ref[2])]
+		if string(ref[1]) == "schemas" && !schema || string(ref[1]) == "responses" && !response {
+			t.Errorf("there is no %s in %s", ref[2], ref[1])
 		}
 	}
 }

@@ -36,8 +36,8 @@ type Changed struct {
 // nothing to ask for.
 var changeParameters = append(
 	slices.DeleteFunc(slices.Clone(filterParameters), func(p parameter) bool { return p.name == "limit" }),
-	parameter{"all", "boolean", "true: all connections; needed where nothing else says which"},
-	parameter{"dry_run", "boolean", "true: change nothing, only say how many would be"},
+	parameter{name: "all", about: "true: all connections; needed where nothing else says which", kind: boolean},
+	parameter{name: "dry_run", about: "true: change nothing, only say how many would be", kind: boolean},
 )
 
 // changeTimeout is how long a change of many connections may take.

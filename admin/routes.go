@@ -21,12 +21,30 @@ type route struct {
 	serve        func(*Server, http.ResponseWriter, *http.Request) error
 	summary      string
 	parameters   []parameter // of the query; others are refused
-	body, answer any         // values of their types; nil is none, or any JSON
+	body, answer any         // values of their types; nil is none, or any JSON; lines are of one
 	errors       []int       // beside those that every route may answer with
 }
 
 // parameter is one of a query.
-type parameter struct{ name, kind, about string }
+type parameter struct {
+	name, about string
+	kind        kind
+	required    bool
+}
+
+// kind is what a parameter may be.
+type kind int
+
+const (
+	text kind = iota
+	boolean
+	count
+	port
+	mptcpToken
+)
+
+// lines is an answer of one JSON object per line, each of the type of its value.
+type lines struct{ any }
 
 var routes = []route{
 	{"GET", "/v1/status", (*Server).status, "What the gateway is and has done", nil, nil, Status{}, nil},
@@ -37,7 +55,7 @@ var routes = []route{
 	{"PATCH", "/v1/connections/options", (*Server).chooseAll, "Changes options of all connections that match and are relayed; which has to be said", changeParameters, OptionChange{}, Changed{}, []int{422}},
 	{"GET", "/v1/subscribers", (*Server).subscribers, "The subscribers that have a session", subscriberParameters, nil, Subscribers{}, nil},
 	{"GET", "/v1/paths", (*Server).paths, "The MPTCP connections with their subflows", nil, nil, PathList{}, []int{501}},
-	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, PathEvent{}, []int{501}},
+	{"GET", "/v1/paths/events", (*Server).pathEvents, "What happens to them from now on, one JSON object per line", nil, nil, lines{PathEvent{}}, []int{501}},
 	{"POST", "/v1/reload", (*Server).reload, "Reads the configuration again; with mistakes in it nothing changes", nil, nil, Reloaded{}, []int{409, 422}},
 	{"POST", "/v1/upgrade", (*Server).upgrade, "Starts the program that is installed now, which takes over; connections stay until they end", nil, nil, Upgraded{}, []int{409, 500}},
 	{"GET", "/v1/log-level", (*Server).logLevel, "The least serious level that is logged", nil, nil, LogLevel{}, nil},
@@ -49,7 +67,7 @@ var routes = []route{
 }
 
 var drainParameters = []parameter{
-	{"timeout", "string", "how long connections may go on, such as 10m; drain-timeout of the configuration if not given"},
+	{name: "timeout", about: "how long connections may go on, such as 10m; drain-timeout of the configuration if not given"},
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) error {

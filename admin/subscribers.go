@@ -113,10 +113,10 @@ type SubscriberFilter struct {
 }
 
 var subscriberParameters = []parameter{
-	{"name", "string", "only the subscriber with this name"},
-	{"policy", "string", "only subscribers with this policy"},
-	{"over", "boolean", "true: only subscribers whose quota is used up"},
-	{"limit", "integer", "at most so many; all if not given"},
+	{name: "name", about: "only the subscriber with this name"},
+	{name: "policy", about: "only subscribers with this policy"},
+	{name: "over", about: "true: only subscribers whose quota is used up", kind: boolean},
+	{name: "limit", about: "at most so many; all if not given", kind: count},
 }
 
 func (f *SubscriberFilter) query() url.Values {
