@@ -144,7 +144,7 @@ const relayed = "relaying"
 
 // Connection is one that has not ended.
 type Connection struct {
-	// ID names it as long as the process lives.
+	// ID names it as long as the process lives, and its successors.
 	ID uint64 `json:"id"`
 	// Phase is what it waits for or does: handshake, authentication, first-data,
 	// resolving, connecting, bind, udp, relaying or closing.

@@ -139,3 +139,23 @@ func listening(t *testing.T) (n int) {
 	}
 	return n
 }
+
+// TestFreeID has IDs of a successor, with another number of loops, come after those of
+// the one before it.
+func TestFreeID(t *testing.T) {
+	server := echoServer(t)
+	var last uint64
+	for _, workers := range []int{2, 3, 1} {
+		p := serve(t, Options{Workers: workers, FirstID: last}, forwardTo("", server))
+		for range 4 {
+			exchange(t, dialProxy(t, p.addr, mptcp.ModePrefer), "hello")
+		}
+		free := p.FreeID()
+		for _, l := range p.collect() {
+			if l.ID <= last || l.ID >= free {
+				t.Errorf("a connection of %d loops is called %d, want more than %d and less than %d", workers, l.ID, last, free)
+			}
+		}
+		last = free
+	}
+}

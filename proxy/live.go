@@ -26,7 +26,7 @@ const liveBatch = 64
 
 // Live is a connection that has not ended, as it was a moment ago.
 type Live struct {
-	ID          uint64 // as long as the process lives
+	ID          uint64 // as long as the process lives, and its successors
 	Phase       string // what it waits for or does: one of Phases
 	Listener    string
 	Client      netip.AddrPort
@@ -123,6 +123,26 @@ func (s *Server) Alive(ctx context.Context) error {
 // after 2^32 connections of a worker.
 func (s *Server) id(worker int, number uint32) uint64 {
 	return uint64(number)*uint64(len(s.workers)) + uint64(worker)
+}
+
+// idRoom is how many connections of a loop there is room for between the IDs of a
+// process and those of its successor, which it gets while it still accepts.
+const idRoom = 1 << 20
+
+// FreeID is for Options.FirstID of another server: no connection here has such an
+// ID or a higher one, nor gets one before a million have come to one of the loops.
+func (s *Server) FreeID() uint64 {
+	var last uint32
+	for i := range s.workers {
+		s.on(i, func(w *worker) { last = max(last, w.number) })
+	}
+	return (uint64(last) + idRoom) * uint64(len(s.workers))
+}
+
+// firstNumber is a number of sessions of a worker that makes IDs of first or more.
+func firstNumber(first uint64, workers int) uint32 {
+	n := uint64(workers)
+	return uint32((first + n - 1) / n)
 }
 
 // on runs f on a loop and waits for it. It reports false if the loop has ended.

@@ -31,6 +31,8 @@ type Options struct {
 	Paths    Paths             // nil: the path manager of the kernel alone
 	Tuner    Tuner             // nil: only what sockets offer
 	Log      *slog.Logger      // nil: slog.Default
+	// FirstID is less than the ID of any connection: see Server.FreeID.
+	FirstID uint64
 	// Redundant bounds the streams that are carried several times.
 	Redundant redundant.Config
 }

@@ -68,6 +68,7 @@ func newWorker(s *Server) (*worker, error) {
 		return nil, err
 	}
 	w := &worker{server: s, loop: loop, began: loop.Now(), pool: relay.NewPool(), accepts: map[*binding]*acceptor{}, carriages: map[*session]*carriage{}, tokens: map[uint32]*session{}, drained: make(chan struct{})}
+	w.number = firstNumber(s.opts.FirstID, s.opts.Workers)
 	w.resume.Func = w.accepting
 	w.hatching.Func = w.hatch
 	w.idle = sync.OnceFunc(func() { close(w.drained) })

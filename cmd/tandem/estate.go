@@ -26,7 +26,8 @@ type estate struct {
 	Sockets []proxy.Socket `json:"sockets,omitempty"` // of listeners
 	Admin   *place         `json:"admin,omitempty"`
 	Scrapes []tcpSocket    `json:"scrapes,omitempty"`
-	Remote  []tcpSocket    `json:"remote,omitempty"` // where operators are answered over TCP
+	Remote  []tcpSocket    `json:"remote,omitempty"`  // where operators are answered over TCP
+	FreeID  uint64         `json:"free_id,omitempty"` // of connections: what operators know by one lower is no other's
 	// Confined: files are out of reach, for successors as well.
 	Confined bool `json:"confined,omitempty"`
 	// fromManager: there is no predecessor, the service manager has opened these.
@@ -78,6 +79,13 @@ func (e *estate) descriptors(f func(int) (int, error)) error {
 	return errors.Join(errs...)
 }
 
+func (e *estate) freeID() uint64 {
+	if e == nil {
+		return 0
+	}
+	return e.FreeID
+}
+
 // succeeds reports whether there is a predecessor.
 func (e *estate) succeeds() bool { return e != nil && !e.fromManager }
 
@@ -99,7 +107,7 @@ func inherited(p *handover.Predecessor) (*estate, error) {
 // estate is what g has to leave.
 func (g *gateway) estate() *estate {
 	e := &estate{
-		Confined: g.confined, Sockets: g.server.Sockets(), Scrapes: slices.Clone(g.observers.scrapes), Remote: g.admin.remote.sockets(),
+		Confined: g.confined, FreeID: g.server.FreeID(), Sockets: g.server.Sockets(), Scrapes: slices.Clone(g.observers.scrapes), Remote: g.admin.remote.sockets(),
 	}
 	if g.admin.socket != nil {
 		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket), Activated: g.admin.activated}

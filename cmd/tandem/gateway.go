@@ -73,7 +73,7 @@ func startGateway(c *config.Config, file string, logs *logs, left *estate) (*gat
 	g.observers.log = connectionLog{g.log}
 	loops := eventLoops(c.Workers)
 	makeRoom(loops)
-	options := proxy.Options{Workers: loops, Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
+	options := proxy.Options{FirstID: left.freeID(), Workers: loops, Limiter: g.limiter, Recorder: &g.observers, Paths: &g.paths, Log: g.log}
 	wanted := wantedPrograms(c, left.succeeds())
 	if g.programs, g.noEBPF = bpf.Open(wanted); g.noEBPF == nil {
 		options.SYNACKs = g.programs.SYNACKs()

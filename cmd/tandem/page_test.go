@@ -11,8 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 	socks5 "golang.org/x/net/proxy"
 
+	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
@@ -281,8 +284,42 @@ func TestPage(t *testing.T) {
 		t.Errorf("%d connections are left, want 2", n)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if len(b.problems) > 0 {
 		t.Errorf("problems of the page: %q", b.problems)
+	}
+	b.mu.Unlock()
+	forgets(t, b, l, at, server)
+}
+
+// forgets starts tandem anew while rows are open: other connections with their IDs are
+// not open.
+func forgets(t *testing.T, b *browser, l *local, at, server string) {
+	t.Helper()
+	b.do(chromedp.Evaluate("document.querySelectorAll('#connections button.id[aria-expanded=false]').forEach(id => id.click())", nil))
+	b.is("document.querySelectorAll('#connections tr.more').length === 2")
+	open := map[uint64]bool{}
+	for _, c := range l.connections() {
+		open[c.ID] = true
+	}
+	config, err := os.ReadFile(l.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := strings.TrimSuffix(strings.TrimPrefix(at, "http://"), "/")
+	if err := os.WriteFile(l.file, []byte("drain-timeout: 1ms\n"+strings.Replace(string(config), "127.0.0.1:0", address, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.must("reload")
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	l.awaitEnd()
+	l.start()
+	again := func(c admin.Connection) bool { return open[c.ID] }
+	for !slices.ContainsFunc(l.connections(), again) {
+		streamTo(t, l, "ada", server)
+	}
+	for _, c := range l.connections() {
+		b.is(fmt.Sprintf("document.querySelector('#connections tr[data-id=\"%d\"] button[aria-expanded=false]') !== null", c.ID))
 	}
 }

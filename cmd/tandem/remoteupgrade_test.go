@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/mptcp"
 )
 
 // TestUpgradeKeepsOperators asks over TCP all the time while the process is
@@ -54,7 +56,8 @@ func TestUpgradeKeepsOperators(t *testing.T) {
 	client := admin.NewClient(l.socket)
 	defer client.Close()
 	endSuccessor(t, client)
-	first := l.status().PID
+	old := l.tunnel(l.address("phones"), "ada", mptcp.ModeOff, echoServer(t))
+	first, before := l.status().PID, l.connections()[0].ID
 	if _, err := client.Upgrade(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +65,14 @@ func TestUpgradeKeepsOperators(t *testing.T) {
 		s, err := client.Status(t.Context())
 		return err == nil && s.PID != first
 	})
+	// What operators know by an ID is not another connection now.
+	c := l.tunnel(l.address("phones"), "ada", mptcp.ModeOff, echoServer(t))
+	if now := l.connections(); len(now) != 1 || now[0].ID <= before {
+		t.Errorf("after connection %d there are %+v", before, now)
+	}
+	l.mustNot([]string{"there is no connection"}, "kick", fmt.Sprint(before))
+	exchange(t, c)
+	old.Close()
 	labtest.Await(t, patience, "the predecessor to end", func() bool { return syscall.Kill(first, 0) != nil })
 	if err := askLive(at); err != nil {
 		t.Errorf("when the predecessor has gone: %v", err)

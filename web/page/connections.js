@@ -31,6 +31,12 @@ export class Table {
     this.#do = actions;
   }
 
+  // forget is for when IDs are those of other connections.
+  forget() {
+    this.#open.clear();
+    this.#forms.clear();
+  }
+
   show(last) {
     this.#last = last;
     // To make the rows anew would close a list that somebody chooses from.

@@ -14,6 +14,7 @@ const members = new Subscribers(at("users-section"), at("users"), chooseAll);
 const rates = { all: new Rates(), connections: new Rates(), subflows: new Rates(), subscribers: new Rates() };
 let may = false; // a token was accepted
 let pathsKnown = true;
+let started = ""; // the gateway that has the connections
 
 function problem(err) {
   at("problem").hidden = !err;
@@ -78,6 +79,11 @@ async function paths() {
 async function look() {
   const [status, live, subflows, known] = await Promise.all([ask("GET", "/v1/status"), ask("GET", "/v1/connections?limit=" + limit), paths(), ask("GET", "/v1/subscribers?limit=" + limit)]);
   const now = performance.now();
+  if (started && started !== status.started) {
+    table.forget();
+    rates.connections = new Rates();
+  }
+  started = status.started;
   const all = showStatus(status, now);
   const connections = live.connections || [];
   const byID = rates.connections.take(new Map(connections.map((c) => [c.id, c.bytes_up + c.bytes_down])), now);
