@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,9 @@ func runStarvedChild() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	// The runtime polls from the first timer on, and cannot begin to without a
+	// descriptor: have it do so now.
+	time.Sleep(time.Nanosecond)
 	const few = 40
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: few, Max: few}); err != nil {
 		return fail(err)

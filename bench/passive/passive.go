@@ -204,18 +204,14 @@ func mix(ctx context.Context, e *experiment.Env, r *experiment.Result) (err erro
 	return nil
 }
 
-// loseWiFi downloads while nothing arrives over Wi-Fi any more.
+// loseWiFi downloads while nothing arrives over Wi-Fi any more after a quarter.
 func (s *stage) loseWiFi(ctx context.Context, k *known, bytes int64) error {
-	var cut error
-	var cutting sync.WaitGroup
-	cutting.Go(func() {
-		if cut = await.Pause(ctx, time.Second/5); cut == nil {
-			cut = nft(ctx, s.Client, "add table inet lost", "add chain inet lost pre { type filter hook prerouting priority -400; }", "add rule inet lost pre iifname wifi drop")
-		}
-	})
-	err := s.run(ctx, k, port, mptcp.ModePrefer, workload.Bulk{Streams: 1, Bytes: bytes})
-	cutting.Wait()
-	return errors.Join(err, cut)
+	err := nft(ctx, s.Client, "add table inet lost", "add chain inet lost pre { type filter hook prerouting priority -400; }",
+		fmt.Sprintf("add rule inet lost pre iifname wifi quota over %d bytes drop", bytes/4))
+	if err != nil {
+		return err
+	}
+	return s.run(ctx, k, port, mptcp.ModePrefer, workload.Bulk{Streams: 1, Bytes: bytes})
 }
 
 // analysis is what was read of the capture.

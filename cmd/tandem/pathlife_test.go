@@ -21,6 +21,7 @@ import (
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
 	"github.com/tandem-gateway/tandem/bench/serving"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/paths"
 )
 
 // multipath opens an MPTCP connection from a host and sees that it works.
@@ -77,7 +78,24 @@ listeners:
 			return p.Lost != nil && slices.ContainsFunc(p.Past, func(s admin.Subflow) bool { return s.Local.Port() == port })
 		}
 	}
+	joined := func(connections int) {
+		t.Helper()
+		labtest.Await(t, pathPatience, "two subflows of each connection", func() bool {
+			list, err := operator.Paths(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for _, p := range list.Connections {
+				if inState(&p, paths.Established) == 2 {
+					n++
+				}
+			}
+			return n == connections
+		})
+	}
 	first := stays.LocalAddr().(*net.TCPAddr)
+	joined(3) // or a late one would save a connection whose first is killed
 	kill(t, tp.Client, "dport", "=", ":7002")
 	kill(t, tp.Client, "dport", "=", ":7001", "and", "not", "sport", "=", ":"+strconv.Itoa(first.Port))
 	select {
@@ -97,6 +115,7 @@ listeners:
 
 	// The other way round.
 	multipath(t, tp.Client, "192.0.2.1:7003")
+	joined(1)
 	kill(t, tp.Client, "dport", "=", ":7003")
 	awaitPaths(t, operator, "no subflow", lost(7003))
 	awaitLog(t, tandem, "listener=idle", "connection ended", "idle")
