@@ -53,6 +53,9 @@ type DynamicOptions struct {
 	// Changed is told of accounts whose policy has changed; nil: nobody is.
 	Changed func([]*subscribers.Account)
 	Log     *slog.Logger // nil: slog.Default
+	// Elders lead to processes from before, which have sessions of their own: see
+	// Pair. They are closed by Leave and Close.
+	Elders []*net.UnixConn
 }
 
 // Dynamic is a server for Disconnect- and CoA-Requests (RFC 5176). A request
@@ -62,8 +65,12 @@ type Dynamic struct {
 	o       DynamicOptions
 	conn    *net.UDPConn
 	answers map[fingerprint]answer
-	counts  struct{ taken, refused, dropped atomic.Uint64 }
-	running sync.WaitGroup
+	elders  []*net.UnixConn // that have not ended
+	errands uint64          // how many there were
+	// successor passes requests on, once there is one.
+	successor *net.UnixConn
+	counts    struct{ taken, refused, dropped atomic.Uint64 }
+	running   sync.WaitGroup
 }
 
 // DynamicStats count requests.
@@ -95,7 +102,7 @@ func NewDynamic(o DynamicOptions) (*Dynamic, error) {
 	if err != nil {
 		return nil, fmt.Errorf("radius: dynamic authorisation: %w", err)
 	}
-	d := &Dynamic{o: o, conn: conn.(*net.UDPConn), answers: map[fingerprint]answer{}}
+	d := &Dynamic{o: o, conn: conn.(*net.UDPConn), answers: map[fingerprint]answer{}, elders: slices.Clone(o.Elders)}
 	d.running.Go(d.run)
 	return d, nil
 }
@@ -118,7 +125,11 @@ func (d *Dynamic) Stats() DynamicStats {
 // Close ends the service. A second call does nothing.
 func (d *Dynamic) Close() {
 	d.conn.Close()
+	if d.successor != nil {
+		d.successor.Close()
+	}
 	d.running.Wait()
+	d.closeElders()
 }
 
 func (d *Dynamic) run() {
@@ -181,7 +192,7 @@ func (d *Dynamic) take(in []byte, from netip.AddrPort, now time.Time) ([]byte, e
 	if err := d.fresh(request, now); err != nil {
 		return nil, err
 	}
-	response, err := d.respond(request)
+	response, err := d.respond(request, in)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +229,24 @@ func (d *Dynamic) remember(id fingerprint, a answer) {
 	d.answers[id] = a
 }
 
-// respond does what is asked for and says how it went.
-func (d *Dynamic) respond(request *radius.Packet) ([]byte, error) {
+// respond does what is asked for, in this process and those from before, and says
+// how it went. An elder that refuses is heard first: then nothing is done here.
+func (d *Dynamic) respond(request *radius.Packet, in []byte) ([]byte, error) {
+	cause, err := d.askElders(in)
+	if err != nil {
+		return nil, err
+	}
+	if none := rfc3576.ErrorCause_Value_SessionContextNotFound; cause == 0 || cause == none {
+		if here := d.do(request); cause != 0 || here != none {
+			cause = here
+		}
+	}
 	ack, nak := radius.CodeDisconnectACK, radius.CodeDisconnectNAK
 	if request.Code == radius.CodeCoARequest {
 		ack, nak = radius.CodeCoAACK, radius.CodeCoANAK
 	}
 	response := request.Response(ack)
-	if cause := d.do(request); cause != 0 {
+	if cause != 0 {
 		d.counts.refused.Add(1)
 		response.Code = nak
 		if err := rfc3576.ErrorCause_Set(response, cause); err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"reflect"
 	"time"
@@ -26,10 +27,12 @@ type aaa struct {
 	registry   *subscribers.Registry
 	accounting *radius.Accounting // nil: none
 	dynamic    *radius.Dynamic    // nil: none
+	elders     []*net.UnixConn    // of dynamic, to processes from before
 }
 
 // start begins to know the subscribers of a server that has no connections yet.
-func (a *aaa) start(c *config.Subscribers, server *proxy.Server, log *slog.Logger) error {
+// Processes from before are told of requests to change sessions.
+func (a *aaa) start(c *config.Subscribers, left *estate, server *proxy.Server, log *slog.Logger) error {
 	a.config = *c
 	o := subscribers.Options{
 		ByAddress: c.RADIUS.ByAddress, WhenAway: away(c.RADIUS.WhenAway), Interim: c.RADIUS.Accounting.Interim, Linger: c.Linger,
@@ -68,17 +71,26 @@ func (a *aaa) start(c *config.Subscribers, server *proxy.Server, log *slog.Logge
 	if a.registry, err = subscribers.NewRegistry(o); err != nil {
 		return err
 	}
+	if left != nil {
+		if a.elders, err = radius.AdoptElders(left.Elders); err != nil {
+			return err
+		}
+	}
 	return a.listen(&c.RADIUS.Dynamic, identity, server, log)
 }
 
 // listen takes requests to change sessions.
 func (a *aaa) listen(c *config.RADIUSDynamic, identity radius.Identity, server *proxy.Server, log *slog.Logger) error {
 	if c.Listen == nil {
+		for _, e := range a.elders {
+			e.Close()
+		}
+		a.elders = nil
 		return nil
 	}
 	o := radius.DynamicOptions{
 		Listen: *c.Listen, Clients: map[netip.Addr][]byte{}, Identity: identity,
-		WithoutTimestamp: c.WithoutTimestamp, Registry: a.registry, Log: log,
+		WithoutTimestamp: c.WithoutTimestamp, Registry: a.registry, Log: log, Elders: a.elders,
 		Changed: func(changed []*subscribers.Account) {
 			for _, one := range changed {
 				server.Reconsider(one)
@@ -121,18 +133,23 @@ func (a *aaa) apply(s *setup) (late string) {
 	return ""
 }
 
-// leave leaves requests to change sessions to a successor: the kernel would go on to
-// give this process some of them, about sessions that only the other one has.
-func (a *aaa) leave() {
-	if a.dynamic != nil {
-		a.dynamic.Close()
+// leave leaves requests to change sessions to a successor, which passes them on: the
+// kernel would go on to give this process some of them, about sessions that only the
+// other one has.
+func (a *aaa) leave(successor *net.UnixConn) {
+	if a.dynamic == nil {
+		successor.Close() // which takes it for ended
+		return
 	}
+	a.dynamic.Leave(successor)
 }
 
 // stop ends all sessions, and says so to those who account for them. The proxy
 // has ended.
 func (a *aaa) stop(log *slog.Logger) {
-	a.leave()
+	if a.dynamic != nil {
+		a.dynamic.Close()
+	}
 	if a.registry != nil {
 		a.registry.Close()
 	}

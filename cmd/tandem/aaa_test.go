@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -125,7 +127,7 @@ func (r *relayed) changeSession(t *testing.T, command, attributes, want string) 
 	t.Helper()
 	request := attributes + "User-Name=anna, Message-Authenticator=0x00, Event-Timestamp=" + time.Now().UTC().Format(`"Jan _2 2006 15:04:05 UTC"`) + "\n"
 	var out bytes.Buffer
-	radclient := exec.Command("radclient", "-x", "-r", "1", "-t", "5", "-d", radiustest.ClientDir(t), "127.0.0.1:3799", command, radiustest.Secret)
+	radclient := exec.Command("radclient", "-x", "-r", "5", "-t", "2", "-d", radiustest.ClientDir(t), "127.0.0.1:3799", command, radiustest.Secret)
 	radclient.Stdin, radclient.Stdout, radclient.Stderr = strings.NewReader(request), &out, &out
 	if err := r.Aggregator.Do(radclient.Start); err != nil {
 		t.Skip(err)
@@ -137,8 +139,8 @@ func (r *relayed) changeSession(t *testing.T, command, attributes, want string) 
 	}
 }
 
-// TestSessionsAreChangedAfterAnUpgrade asks the process that serves, while the one
-// before it still has somebody else's tunnel.
+// TestSessionsAreChangedAfterAnUpgrade asks the process that serves, while those
+// before it still have tunnels.
 func TestSessionsAreChangedAfterAnUpgrade(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "admin.sock")
 	r := newRelayed(t, "admin: {socket: "+socket+"}\n"+strings.NewReplacer(
@@ -149,7 +151,7 @@ func TestSessionsAreChangedAfterAnUpgrade(t *testing.T) {
 	client := admin.NewClient(socket)
 	t.Cleanup(client.Close)
 	endSuccessor(t, client)
-	tunnel := func(user, password string) {
+	tunnel := func(user, password string) net.Conn {
 		t.Helper()
 		c, err := r.dial("192.0.2.1:1080")
 		if err != nil {
@@ -159,13 +161,34 @@ func TestSessionsAreChangedAfterAnUpgrade(t *testing.T) {
 		if got := login(t, c, user, password); got != 0 {
 			t.Fatalf("told %d", got)
 		}
+		return c
+	}
+	upgrade := func() {
+		t.Helper()
+		if _, err := client.Upgrade(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tunnel("bert", "auch")
-	if _, err := client.Upgrade(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	tunnel("anna", "geheim")
+	upgrade()
+	old := tunnel("anna", "geheim")
 	for range 8 { // each from a port of its own
 		r.changeSession(t, "coa", "Tandem-Rate-Up=1000, ", "CoA-ACK")
 	}
+
+	// Two processes have a session of hers, and the one from before both of them none.
+	upgrade()
+	r.changeSession(t, "coa", "Tandem-Rate-Up=1000, ", "CoA-ACK")
+	r.changeSession(t, "coa", "Filter-Id=nonesuch, ", "CoA-NAK")
+	now := tunnel("anna", "geheim")
+	r.changeSession(t, "disconnect", "", "Disconnect-ACK")
+	for _, c := range []net.Conn{old, now} {
+		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%d bytes, %v after the session was ended", n, err)
+		}
+	}
+	r.changeSession(t, "disconnect", "", "Disconnect-NAK")
 }

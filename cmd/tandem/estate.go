@@ -28,6 +28,9 @@ type estate struct {
 	Scrapes []tcpSocket    `json:"scrapes,omitempty"`
 	Remote  []tcpSocket    `json:"remote,omitempty"`  // where operators are answered over TCP
 	FreeID  uint64         `json:"free_id,omitempty"` // of connections: what operators know by one lower is no other's
+	// Elders are sockets to this process and those from before, for requests to change
+	// sessions.
+	Elders []int `json:"elders,omitempty"`
 	// Confined: files are out of reach, for successors as well.
 	Confined bool `json:"confined,omitempty"`
 	// fromManager: there is no predecessor, the service manager has opened these.
@@ -76,6 +79,9 @@ func (e *estate) descriptors(f func(int) (int, error)) error {
 	for i := range e.Remote {
 		one(&e.Remote[i].FD)
 	}
+	for i := range e.Elders {
+		one(&e.Elders[i])
+	}
 	return errors.Join(errs...)
 }
 
@@ -111,6 +117,9 @@ func (g *gateway) estate() *estate {
 	}
 	if g.admin.socket != nil {
 		e.Admin = &place{Path: g.admin.config.Socket, FD: descriptor(g.admin.socket), Activated: g.admin.activated}
+	}
+	for _, elder := range g.aaa.elders {
+		e.Elders = append(e.Elders, descriptor(elder))
 	}
 	if g.rules.Interceptor != nil {
 		e.Table = g.rules.table()

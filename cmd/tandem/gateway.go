@@ -102,7 +102,7 @@ func (g *gateway) begin(c *config.Config, o proxy.Options, left *estate) (err er
 	}
 	g.paths.server = g.server
 	g.tuner.start(g.server)
-	if err := g.aaa.start(&c.Subscribers, g.server, g.log); err != nil {
+	if err := g.aaa.start(&c.Subscribers, left, g.server, g.log); err != nil {
 		return fmt.Errorf("subscribers: %w", err)
 	}
 	if left != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/tandem-gateway/tandem/admin"
 	"github.com/tandem-gateway/tandem/handover"
 	"github.com/tandem-gateway/tandem/plural"
+	"github.com/tandem-gateway/tandem/radius"
 	"github.com/tandem-gateway/tandem/systemd"
 )
 
@@ -69,6 +71,12 @@ func (g *gateway) upgrade() (pid int, err error) {
 	defer cancel()
 	var fds []int
 	left := g.estate()
+	ours, theirs, err := radius.Pair()
+	if err != nil {
+		return 0, err
+	}
+	defer theirs.Close()
+	left.Elders = append(left.Elders, descriptor(theirs))
 	_ = left.descriptors(func(fd int) (int, error) { // cannot fail
 		fds = append(fds, fd)
 		return len(fds) - 1, nil
@@ -79,12 +87,13 @@ func (g *gateway) upgrade() (pid int, err error) {
 	})
 	if err != nil {
 		g.log.Error("not upgraded; this process stays in charge", "err", err)
+		ours.Close()
 		return 0, err
 	}
 	g.mu.Lock()
 	g.ending, g.successor = true, successor.PID
 	g.mu.Unlock()
-	g.leave()
+	g.leave(ours)
 	g.manager.succeed(g, successor.PID) // which says nothing itself before Leave
 	if err := successor.Leave(); err != nil {
 		g.log.Error("the successor has ended", "pid", successor.PID, "err", err)
@@ -93,8 +102,9 @@ func (g *gateway) upgrade() (pid int, err error) {
 	return successor.PID, nil
 }
 
-// leave lets go of what a successor has.
-func (g *gateway) leave() {
+// leave lets go of what a successor has. Requests about sessions that only this
+// process has come from it.
+func (g *gateway) leave(successor *net.UnixConn) {
 	report := func(what string, err error) {
 		if err != nil {
 			g.log.Error("cannot let go of "+what, "err", err)
@@ -107,7 +117,7 @@ func (g *gateway) leave() {
 	if g.programs != nil {
 		g.programs.Leave()
 	}
-	g.aaa.leave()
+	g.aaa.leave(successor)
 	g.observers.telemetry.Load().Leave()
 	g.admin.leave()
 }
