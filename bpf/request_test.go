@@ -276,7 +276,7 @@ func TestAskUnderLoss(t *testing.T) {
 func TestUserTimeoutOption(t *testing.T) {
 	c := steer(t, 0, 0, Policy{})
 	asked := readAll(t, c.s)
-	c.set(t, c.ends, Policy{UserTimeout: 89*time.Second + 1, AdvertiseUserTimeout: true})
+	c.set(t, c.ends, Policy{AdvertisedUserTimeout: 89*time.Second + 1})
 	c.move(t, c.server, c.client, 100_000) // has the client acknowledge
 	if a := next(t, asked, c.serverToken); a.UserTimeout != 90*time.Second {
 		t.Errorf("%+v", a)

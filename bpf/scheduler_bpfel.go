@@ -59,7 +59,7 @@ type schedulerConnection struct {
 		Unacked    uint32
 		Lost       uint8
 		Padding    [3]uint8
-		Refused    schedulerSubflowOption
+		Refused    uint32
 		Unproven   uint32
 	}
 	ChosenAt        uint64
@@ -116,12 +116,7 @@ type schedulerPolicy struct {
 	DelayThresholdUs uint32
 	Limit            [8]uint32
 	Weight           [8]uint8
-	Options          struct {
-		_             structs.HostLayout
-		InitialWindow uint32
-		UserTimeoutMs uint32
-		DelayedAckUs  uint32
-	}
+	Options          schedulerSubflowOptions
 }
 
 type schedulerRequest struct {
@@ -151,13 +146,10 @@ const (
 	schedulerSchedulerAUTO           schedulerScheduler = 6
 )
 
-type schedulerSubflowOption uint32
-
-const (
-	schedulerSubflowOptionINITIAL_WINDOW schedulerSubflowOption = 1
-	schedulerSubflowOptionUSER_TIMEOUT   schedulerSubflowOption = 2
-	schedulerSubflowOptionDELAYED_ACK    schedulerSubflowOption = 4
-)
+type schedulerSubflowOptions struct {
+	_  structs.HostLayout
+	Of [9]uint32
+}
 
 // Names of all BPF objects in the ELF.
 //

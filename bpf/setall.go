@@ -59,10 +59,10 @@ func (s *Steering) put(token uint32, p *Policy) error {
 	if err := s.common.Maps[schedulerMapPolicies].Put(&token, raw); err != nil {
 		return err
 	}
-	if !p.AdvertiseUserTimeout || p.UserTimeout == 0 {
+	if p.AdvertisedUserTimeout == 0 {
 		return nil
 	}
-	request, err := userTimeoutOption(p.UserTimeout)
+	request, err := userTimeoutOption(p.AdvertisedUserTimeout)
 	if err == nil {
 		err = s.enqueue(token, request)
 	}

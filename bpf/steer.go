@@ -32,12 +32,6 @@ const (
 	// MinRateLimit is the lowest RateLimit, in bit/s: below, one path would
 	// hold up what travels on the others.
 	MinRateLimit = 64_000
-	// MaxInitialWindow is the largest InitialWindow, in segments.
-	MaxInitialWindow = 1000
-	// MinDelayedACK and MaxDelayedACK bound DelayedACK: what the kernel's timers
-	// can do, and TCP_DELACK_MAX of net/tcp.h.
-	MinDelayedACK = 10 * time.Millisecond
-	MaxDelayedACK = 200 * time.Millisecond
 
 	unlimited   = math.MaxUint32
 	bitsPerByte = 8
@@ -59,6 +53,11 @@ type PathPolicy struct {
 	Drain bool
 }
 
+// SubflowOptions are values of socket options of subflows, by the type that an option
+// has on the wire and in the unit that kernel/options.h has for it; 0 leaves one to
+// the kernel. Whether a value can be is for the kernel to say: see PathState.Refused.
+type SubflowOptions [len(schedulerSubflowOptions{}.Of)]uint32
+
 // Policy is what is asked of a connection. The zero value is the kernel's own
 // behaviour.
 //
@@ -74,23 +73,14 @@ type Policy struct {
 	// CongestionControl is one of those that Steering.Supported tells; empty is
 	// what the connection has.
 	CongestionControl string
-	// InitialWindow is the congestion window to begin with, in segments, up to
-	// MaxInitialWindow; 0 is the kernel's. The kernel takes it only while a
-	// subflow has not sent data: see PathState.Refused.
-	InitialWindow uint32
-	// UserTimeout is how long data may stay without acknowledgement before the
-	// subflow is given up (TCP_USER_TIMEOUT), in milliseconds; 0 is the kernel's.
-	UserTimeout time.Duration
-	// AdvertiseUserTimeout has the peer told the UserTimeout (RFC 5482), rounded up
-	// to seconds, or to minutes above about nine hours, whenever the policy is set.
-	// That is advice: it is not answered, written on AnswerAttempts packets, and left
-	// out while MaxRequests requests are in flight.
-	AdvertiseUserTimeout bool
-	// DelayedACK is the longest that an ACK waits for data to go with, in
-	// microseconds up to MaxDelayedACK; 0 is the kernel's. How many segments an
-	// ACK waits for cannot be set.
-	DelayedACK time.Duration
-	Paths      [MaxPaths]PathPolicy
+	// Options are what its subflows have.
+	Options SubflowOptions
+	// AdvertisedUserTimeout, when not 0, is what the peer is told of the user timeout
+	// (RFC 5482), rounded up to seconds, or to minutes above about nine hours,
+	// whenever the policy is set. That is advice: it is not answered, written on
+	// AnswerAttempts packets, and left out while MaxRequests requests are in flight.
+	AdvertisedUserTimeout time.Duration
+	Paths                 [MaxPaths]PathPolicy
 }
 
 // Set replaces the policy of the connection with that local token, at once: its
@@ -157,9 +147,7 @@ func (s *Steering) raw(p Policy) (*schedulerPolicy, error) {
 	if err := s.setFamily(raw, p.CongestionControl); err != nil {
 		return nil, err
 	}
-	if err := rawOptions(raw, p); err != nil {
-		return nil, err
-	}
+	raw.Options.Of = p.Options
 	weights := 0
 	for i, path := range p.Paths {
 		raw.Weight[i] = path.Weight
@@ -185,22 +173,6 @@ func (s *Steering) raw(p Policy) (*schedulerPolicy, error) {
 	return raw, nil
 }
 
-func rawOptions(raw *schedulerPolicy, p Policy) error {
-	if p.InitialWindow > MaxInitialWindow {
-		return fmt.Errorf("%w: initial window of %d segments: take at most %d", ErrPolicy, p.InitialWindow, MaxInitialWindow)
-	}
-	if ms := p.UserTimeout.Milliseconds(); p.UserTimeout < 0 || ms > math.MaxInt32 || p.UserTimeout > 0 && ms == 0 {
-		return fmt.Errorf("%w: user timeout %v", ErrPolicy, p.UserTimeout)
-	}
-	if p.DelayedACK != 0 && (p.DelayedACK < MinDelayedACK || p.DelayedACK > MaxDelayedACK) {
-		return fmt.Errorf("%w: delayed ACK %v is not within %v and %v", ErrPolicy, p.DelayedACK, MinDelayedACK, MaxDelayedACK)
-	}
-	raw.Options.InitialWindow = p.InitialWindow
-	raw.Options.UserTimeoutMs = uint32(p.UserTimeout.Milliseconds())
-	raw.Options.DelayedAckUs = uint32(p.DelayedACK.Microseconds())
-	return nil
-}
-
 func (s *Steering) setFamily(raw *schedulerPolicy, name string) error {
 	if name == "" {
 		return nil
@@ -218,15 +190,11 @@ func (s *Steering) setFamily(raw *schedulerPolicy, name string) error {
 	return fmt.Errorf("%w: congestion control %q is none of those that can be steered", ErrPolicy, name)
 }
 
-// SubflowOption is a set of options of subflows.
-type SubflowOption uint8
+// RefusedOptions is a set of options of subflows, with a bit for each type.
+type RefusedOptions uint32
 
-// The options.
-const (
-	InitialWindow = SubflowOption(schedulerSubflowOptionINITIAL_WINDOW)
-	UserTimeout   = SubflowOption(schedulerSubflowOptionUSER_TIMEOUT)
-	DelayedACK    = SubflowOption(schedulerSubflowOptionDELAYED_ACK)
-)
+// Has reports whether the option of a type on the wire is in the set.
+func (r RefusedOptions) Has(option uint8) bool { return r>>option&1 != 0 }
 
 // Unnumbered stands for the number of a subflow that the peer opened while a
 // system call held the connection: the kernel takes it up when that ends.
@@ -250,7 +218,7 @@ type PathState struct {
 	Rate uint64
 	// Refused are options of the policy that the kernel did not take on the
 	// live subflow.
-	Refused SubflowOption
+	Refused RefusedOptions
 	// Silent tells that the retransmission timer fired since the last ACK.
 	Silent bool
 }
@@ -278,7 +246,7 @@ func (s *Steering) State(token uint32) ([MaxPaths]PathState, error) {
 			SRTT:    time.Duration(p.SrttUs) * time.Microsecond,
 			MinRTT:  time.Duration(p.MinRttUs) * time.Microsecond,
 			Rate:    p.Rate * bitsPerByte,
-			Refused: SubflowOption(p.Refused),
+			Refused: RefusedOptions(p.Refused),
 			Silent:  p.Lost != 0,
 		}
 		if p.Limit == unlimited {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 func TestRateLimit(t *testing.T) {
@@ -86,7 +87,7 @@ func TestSetAll(t *testing.T) {
 
 // TestClear gives a connection back to the kernel.
 func TestClear(t *testing.T) {
-	c := steer(t, 40e6, 40e6, Policy{Scheduler: Primary, UserTimeout: time.Minute})
+	c := steer(t, 40e6, 40e6, Policy{Scheduler: Primary, Options: SubflowOptions{options.UserTimeout: 60_000}})
 	c.settle(t, c.ends, 1)
 	if err := c.Client.Do(func() error { return c.s.Clear(c.clientToken) }); err != nil {
 		t.Fatal(err)
@@ -179,9 +180,6 @@ func TestPolicyRefused(t *testing.T) {
 		"no weight":          {Scheduler: Weighted},
 		"congestion control": {CongestionControl: "vegas"},
 		"delay threshold":    {DelayThreshold: -time.Second},
-		"initial window":     {InitialWindow: MaxInitialWindow + 1},
-		"user timeout":       {UserTimeout: time.Microsecond},
-		"delayed ACK":        {DelayedACK: MaxDelayedACK + 1},
 	} {
 		if err := s.Set(1, p); !errors.Is(err, ErrPolicy) {
 			t.Errorf("%s: %v", name, err)

@@ -5,13 +5,13 @@ package bpf
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -19,10 +19,19 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/tandem-gateway/tandem/bench/lab/labtest"
+	"github.com/tandem-gateway/tandem/options"
 )
 
+// refusing is what PathState.Refused is for some options.
+func refusing(list ...options.Option) (r RefusedOptions) {
+	for _, o := range list {
+		r |= 1 << o
+	}
+	return r
+}
+
 func TestUserTimeout(t *testing.T) {
-	c := steer(t, 0, 0, Policy{UserTimeout: time.Second})
+	c := steer(t, 0, 0, Policy{Options: SubflowOptions{options.UserTimeout: 1000}})
 	filter(t, c.Aggregator, "input", "iifname cell meta l4proto tcp drop")
 	stop := c.bulk(t)
 	labtest.Await(t, patience, "second subflow is given up", func() bool { return c.state(t, c.ends)[1].Subflow == 0 })
@@ -34,9 +43,9 @@ func TestUserTimeout(t *testing.T) {
 
 // TestOptions: the second subflow has not sent data yet, the first has.
 func TestOptions(t *testing.T) {
-	c := steer(t, 0, 0, Policy{InitialWindow: 42, DelayedACK: 20 * time.Millisecond})
+	c := steer(t, 0, 0, Policy{Options: SubflowOptions{options.InitialWindow: 42, options.DelayedACK: 20_000}})
 	state := c.state(t, c.ends)
-	if state[0].Refused != InitialWindow || state[1].Refused != 0 {
+	if state[0].Refused != refusing(options.InitialWindow) || state[1].Refused != 0 {
 		t.Errorf("refused %v and %v, want the initial window on the first", state[0].Refused, state[1].Refused)
 	}
 	out, err := c.Client.Command(t.Context(), "ss", "-tin").Output()
@@ -49,13 +58,17 @@ func TestOptions(t *testing.T) {
 	stop := c.bulk(t)
 	c.awaitSent(t, c.ends, 1, 500_000)
 	// What is set anew is what has changed.
-	c.set(t, c.ends, Policy{InitialWindow: 42, DelayedACK: 30 * time.Millisecond})
+	c.set(t, c.ends, Policy{Options: SubflowOptions{options.InitialWindow: 42, options.DelayedACK: 30_000}})
 	if state := c.state(t, c.ends); state[1].Refused != 0 {
 		t.Errorf("refused %v though only another option was changed", state[1].Refused)
 	}
-	c.set(t, c.ends, Policy{InitialWindow: 43})
-	if state := c.state(t, c.ends); state[1].Refused != InitialWindow {
+	c.set(t, c.ends, Policy{Options: SubflowOptions{options.InitialWindow: 43}})
+	if state := c.state(t, c.ends); state[1].Refused != refusing(options.InitialWindow) {
 		t.Errorf("refused %v, want the initial window of a subflow that has sent data", state[1].Refused)
+	}
+	c.set(t, c.ends, Policy{Options: SubflowOptions{options.UserTimeout: math.MaxUint32, options.DelayedACK: 201_000}})
+	if state := c.state(t, c.ends); state[1].Refused != refusing(options.UserTimeout, options.DelayedACK) {
+		t.Errorf("refused %v, want values that no kernel takes", state[1].Refused)
 	}
 	c.set(t, c.ends, Policy{})
 	if state := c.state(t, c.ends); state[0].Refused|state[1].Refused != 0 {
@@ -83,7 +96,7 @@ func (c *steered) backoffs(t *testing.T, from netip.Addr) int {
 // TestUserTimeoutLive takes a user timeout back, and sets it again, on a subflow
 // whose peer does not answer.
 func TestUserTimeoutLive(t *testing.T) {
-	c := steer(t, 0, 0, Policy{UserTimeout: time.Second})
+	c := steer(t, 0, 0, Policy{Options: SubflowOptions{options.UserTimeout: 1000}})
 	c.set(t, c.ends, Policy{})
 	filter(t, c.Aggregator, "input", "iifname cell meta l4proto tcp drop")
 	stop := c.bulk(t)
@@ -91,7 +104,7 @@ func TestUserTimeoutLive(t *testing.T) {
 	if state := c.state(t, c.ends); state[1].Subflow == 0 {
 		t.Fatal("the second subflow was given up though the timeout was taken back")
 	}
-	c.set(t, c.ends, Policy{UserTimeout: time.Second})
+	c.set(t, c.ends, Policy{Options: SubflowOptions{options.UserTimeout: 1000}})
 	labtest.Await(t, patience, "second subflow is given up", func() bool { return c.state(t, c.ends)[1].Subflow == 0 })
 	stop()
 }
@@ -166,22 +179,22 @@ func TestOptionsOfSockets(t *testing.T) {
 	}
 	kernels := delays[0]
 	for _, tt := range []struct {
-		policy  Policy
-		delay   uint32
+		asked   SubflowOptions
+		delay   uint32 // jiffies
 		timeout uint32 // ms
 	}{
-		{Policy{DelayedACK: 20 * time.Millisecond, UserTimeout: time.Minute}, kernels / 10, 60_000},
-		{Policy{DelayedACK: 100 * time.Millisecond, UserTimeout: 7 * time.Second}, kernels / 2, 7000},
-		{Policy{UserTimeout: 7 * time.Second}, kernels, 7000},
-		{Policy{}, kernels, 0},
-		{Policy{DelayedACK: 100 * time.Millisecond}, kernels / 2, 0},
+		{SubflowOptions{options.DelayedACK: 20_000, options.UserTimeout: 60_000}, kernels / 10, 60_000},
+		{SubflowOptions{options.DelayedACK: 100_000, options.UserTimeout: 7000}, kernels / 2, 7000},
+		{SubflowOptions{options.UserTimeout: 7000}, kernels, 7000},
+		{SubflowOptions{}, kernels, 0},
+		{SubflowOptions{options.DelayedACK: 100_000}, kernels / 2, 0},
 	} {
-		c.set(t, c.ends, tt.policy)
+		c.set(t, c.ends, Policy{Options: tt.asked})
 		if got := c.members(t, "icsk_delack_max"); !slices.Equal(got, []uint32{tt.delay, tt.delay}) {
-			t.Errorf("%v: delays of ACKs %v, want %d", tt.policy.DelayedACK, got, tt.delay)
+			t.Errorf("%v: delays of ACKs %v, want %d", tt.asked, got, tt.delay)
 		}
 		if got := c.members(t, "icsk_user_timeout"); !slices.Equal(got, []uint32{tt.timeout, tt.timeout}) {
-			t.Errorf("%v: user timeouts %v, want %d", tt.policy.UserTimeout, got, tt.timeout)
+			t.Errorf("%v: user timeouts %v, want %d", tt.asked, got, tt.timeout)
 		}
 	}
 	at(t, c.Client, func() error { return c.s.Clear(c.clientToken) })

@@ -16,13 +16,14 @@ import (
 // key is one key of the configuration, wherever in its lists.
 type key struct {
 	path  string // such as listeners[].listen
-	field reflect.StructField
+	field string // that has it; none of an entry of a map
+	of    reflect.Type
 	in    reflect.Type // the section that it is in
 }
 
 // single reports whether the key has one value, or a list of them, and no keys
 // below it.
-func (k key) single() bool { return isScalar(element(k.field.Type)) }
+func (k key) single() bool { return isScalar(element(k.of)) }
 
 // element is what a field holds one or several of.
 func element(t reflect.Type) reflect.Type {
@@ -35,12 +36,18 @@ func element(t reflect.Type) reflect.Type {
 // keys lists all keys below a section, in order.
 func keys(t reflect.Type, path string) []key {
 	var all []key
+	if t.Kind() == reflect.Map {
+		for _, name := range keysOf(t) {
+			all = append(all, key{path: join(path, name), of: t.Elem(), in: t})
+		}
+		return all
+	}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if keyOf(f) == "" {
 			continue
 		}
-		k := key{join(path, keyOf(f)), f, t}
+		k := key{join(path, keyOf(f)), f.Name, f.Type, t}
 		all = append(all, k)
 		if !k.single() {
 			below := k.path
@@ -76,8 +83,9 @@ func TestCompleteFileHasEveryKey(t *testing.T) {
 		given[index.ReplaceAllString(path, "[]")] = true
 	}
 	for _, k := range allKeys() {
-		// The macs of redirect are there because the section is that of tproxy.
-		if !given[k.path] && k.path != "listeners[].redirect.exclude.macs" {
+		// The macs of redirect are there because the section is that of tproxy. All
+		// entries of a map are read alike.
+		if !given[k.path] && k.field != "" && k.path != "listeners[].redirect.exclude.macs" {
 			t.Errorf("%s is not in testdata/complete.yaml", k.path)
 		}
 	}
@@ -118,23 +126,8 @@ var withoutDefault = []string{
 	"upstreams[].paths.below", "upstreams[].paths.then", "upstreams[].paths.refuse-joins", "upstreams[].paths.interfaces",
 	"upstreams[].paths.backup-interfaces",
 	"listeners[].options.accept", "listeners[].options.from", "listeners[].options.forbid",
-	"listeners[].options.congestion-controls", "listeners[].options.trusted", "listeners[].options.defaults.scheduler",
-	"listeners[].options.defaults.subflow-rate-limit", "listeners[].options.defaults.delay-threshold", "listeners[].options.defaults.inactivity-timeout",
-	"listeners[].options.defaults.congestion-control", "listeners[].options.defaults.initial-window", "listeners[].options.defaults.user-timeout",
-	"listeners[].options.defaults.delayed-ack", "listeners[].options.caps.subflow-rate-limit",
-	"listeners[].options.caps.delay-threshold", "listeners[].options.caps.inactivity-timeout",
-	"listeners[].options.caps.initial-window", "listeners[].options.caps.user-timeout", "listeners[].options.caps.delayed-ack",
-	"subscribers.policies[].options.defaults.scheduler", "subscribers.policies[].options.defaults.subflow-rate-limit",
-	"subscribers.policies[].options.defaults.delay-threshold", "subscribers.policies[].options.defaults.inactivity-timeout",
-	"subscribers.policies[].options.defaults.congestion-control", "subscribers.policies[].options.defaults.initial-window",
-	"subscribers.policies[].options.defaults.user-timeout", "subscribers.policies[].options.defaults.delayed-ack",
-	"subscribers.policies[].options.caps.subflow-rate-limit", "subscribers.policies[].options.caps.delay-threshold",
-	"subscribers.policies[].options.caps.inactivity-timeout", "subscribers.policies[].options.caps.initial-window",
-	"subscribers.policies[].options.caps.user-timeout", "subscribers.policies[].options.caps.delayed-ack",
+	"listeners[].options.congestion-controls", "listeners[].options.trusted",
 	"subscribers.policies[].options.forbid", "subscribers.policies[].options.congestion-controls",
-	"upstreams[].ask.options.scheduler", "upstreams[].ask.options.subflow-rate-limit", "upstreams[].ask.options.delay-threshold",
-	"upstreams[].ask.options.inactivity-timeout", "upstreams[].ask.options.congestion-control", "upstreams[].ask.options.initial-window",
-	"upstreams[].ask.options.user-timeout", "upstreams[].ask.options.delayed-ack",
 	"listeners[].destinations.allow", "listeners[].destinations.deny", "listeners[].destinations.only", "listeners[].destinations.allow-private",
 	"listeners[].socks5.users", "listeners[].socks5.users[].name", "listeners[].socks5.users[].password",
 	"listeners[].socks5.users[].password-file", "listeners[].socks5.users[].password-hash", "listeners[].socks5.bind",
@@ -203,6 +196,9 @@ func defaultOf(k key) reflect.Value {
 // has the zero value.
 func follow(v reflect.Value, path string) reflect.Value {
 	for name := range strings.SplitSeq(path, ".") {
+		if v.Kind() == reflect.Map {
+			return reflect.Zero(v.Type().Elem())
+		}
 		f, _ := fieldOf(v.Type(), name)
 		v = v.FieldByIndex(f.Index)
 		if v.Kind() == reflect.Pointer {
@@ -218,7 +214,7 @@ func follow(v reflect.Value, path string) reflect.Value {
 func TestEveryKeyHasADefaultOrIsMeantToHaveNone(t *testing.T) {
 	listed := slices.Clone(withoutDefault)
 	for _, k := range allKeys() {
-		if !k.single() && k.field.Type.Kind() != reflect.Slice {
+		if !k.single() && k.of.Kind() != reflect.Slice || k.field == "" {
 			continue
 		}
 		i := slices.Index(listed, k.path)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -121,8 +122,8 @@ type defaulter interface {
 	setDefaults(t string, root *Config)
 }
 
-// section fills a struct. Fields are filled in their order, not that of the
-// file, so that defaults may come from earlier ones.
+// section fills a struct or a map. Fields are filled in their order, not that of
+// the file, so that defaults may come from earlier ones.
 func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	given := map[string]*yaml.Node{}
 	switch {
@@ -139,6 +140,10 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 		}
 		f.setDefaults(t, d.root)
 	}
+	if v.Kind() == reflect.Map {
+		d.entries(given, v, path)
+		return
+	}
 	for i := range v.NumField() {
 		key := keyOf(v.Type().Field(i))
 		if n := given[key]; key != "" && n != nil {
@@ -147,22 +152,42 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
+// entries fills a map with what was given for its keys. An empty text is the same
+// as none.
+func (d *decoder) entries(given map[string]*yaml.Node, v reflect.Value, path string) {
+	for _, key := range keysOf(v.Type()) {
+		n := given[key]
+		if n == nil {
+			continue
+		}
+		entry := reflect.New(v.Type().Elem()).Elem()
+		d.value(n, entry, join(path, key))
+		if entry.IsZero() {
+			continue
+		}
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), entry)
+	}
+}
+
 // keys finds the values of a mapping by key, leaving out those that t does not
 // have.
 func (d *decoder) keys(n *yaml.Node, t reflect.Type, path string) map[string]*yaml.Node {
-	given := make(map[string]*yaml.Node, len(n.Content)/2)
+	given, known := make(map[string]*yaml.Node, len(n.Content)/2), keysOf(t)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if d.nodes++; d.nodes > maxNodes {
 			break
 		}
 		at := join(path, key.Value)
-		switch _, known := fieldOf(t, key.Value); {
+		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.bad(key, path, describe(key)+" as a key", "want one of "+listOf(keysOf(t)))
+			d.bad(key, path, describe(key)+" as a key", "want one of "+listOf(known))
 		case key.Tag == "!!merge":
 			d.bad(key, at, "keys of another section", "want the keys themselves; values may be aliases")
-		case !known:
+		case !slices.Contains(known, key.Value):
 			meant, expected := instead(t, key.Value)
 			d.bad(key, at, "unknown key", expected)
 			if meant != "" {
@@ -220,7 +245,11 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
+// keysOf are the keys of a section, in the order in which they are filled.
 func keysOf(t reflect.Type) []string {
+	if t.Kind() == reflect.Map {
+		return reflect.Zero(t.Key()).Interface().(enum).values()
+	}
 	var keys []string
 	for i := range t.NumField() {
 		if key := keyOf(t.Field(i)); key != "" {

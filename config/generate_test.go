@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // The schema and the reference are made here, from the types, their comments,
@@ -47,7 +49,24 @@ func TestGenerated(t *testing.T) {
 // Type.Field.
 type comments map[string]string
 
-func (c comments) of(k key) string { return c[k.in.Name()+"."+k.field.Name] }
+// of is what a key says; of an entry of a map it is the table of options that does.
+func (c comments) of(k key) string {
+	if k.field != "" {
+		return c[k.in.Name()+"."+k.field]
+	}
+	o, err := options.Named(k.path[strings.LastIndex(k.path, ".")+1:])
+	if err != nil {
+		return ""
+	}
+	if k.in != reflect.TypeFor[OptionCaps]() {
+		return strings.ToUpper(o.About()[:1]) + o.About()[1:] + ": " + o.Takes() + "."
+	}
+	about := "The most of `" + o.String() + "` that clients get"
+	if v, ok := options.SafeMax.Value(o); ok {
+		about += "; " + o.Text(v) + " if not given"
+	}
+	return about + "."
+}
 
 func readComments(t *testing.T) comments {
 	t.Helper()
@@ -83,7 +102,7 @@ func readComments(t *testing.T) comments {
 	}
 	for _, k := range allKeys() {
 		if found.of(k) == "" {
-			t.Errorf("%s.%s, the field of %s, has no comment", k.in.Name(), k.field.Name, k.path)
+			t.Errorf("nothing says what %s is: %s.%s has no comment", k.path, k.in.Name(), k.field)
 		}
 	}
 	return found

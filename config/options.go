@@ -4,7 +4,6 @@ package config
 
 import (
 	"net/netip"
-	"reflect"
 	"slices"
 
 	"github.com/tandem-gateway/tandem/options"
@@ -50,57 +49,11 @@ type Ask struct {
 
 // OptionValues are values of options of connections; those not given are left
 // as they are.
-type OptionValues struct {
-	// Which paths carry the next bytes: default, primary, smallest-delay,
-	// round-robin, weighted:W1,W2[,W3], server, overflow, redundant or auto.
-	Scheduler OptionValue `yaml:"scheduler,omitempty"`
-
-	// The rate of each path towards whoever asks, such as 4Mbit; 2:4Mbit is for
-	// the second path alone, 2:0 closes that.
-	SubflowRateLimit OptionValue `yaml:"subflow-rate-limit,omitempty"`
-
-	// Other paths are used only while the smoothed RTT of the first one is above
-	// this duration.
-	DelayThreshold OptionValue `yaml:"delay-threshold,omitempty"`
-
-	// How long a connection is kept without a path, or without data.
-	InactivityTimeout OptionValue `yaml:"inactivity-timeout,omitempty"`
-
-	// The congestion control of the sender.
-	CongestionControl OptionValue `yaml:"congestion-control,omitempty"`
-
-	// The initial congestion window of the sender, in segments.
-	InitialWindow OptionValue `yaml:"initial-window,omitempty"`
-
-	// How long data may stay unacknowledged before a path is given up.
-	UserTimeout OptionValue `yaml:"user-timeout,omitempty"`
-
-	// When the receiver acknowledges: after a share of the smallest RTT such as
-	// 25%, or a number of segments.
-	DelayedACK OptionValue `yaml:"delayed-ack,omitempty"`
-}
+type OptionValues map[OptionName]OptionValue
 
 // OptionCaps are the most that clients get of options; those not given are
 // bounded by what is safe.
-type OptionCaps struct {
-	// The highest rate of a path.
-	SubflowRateLimit OptionValue `yaml:"subflow-rate-limit,omitempty"`
-
-	// The longest delay-threshold.
-	DelayThreshold OptionValue `yaml:"delay-threshold,omitempty"`
-
-	// The longest inactivity-timeout; 2h if not given.
-	InactivityTimeout OptionValue `yaml:"inactivity-timeout,omitempty"`
-
-	// The largest initial-window; 32 if not given.
-	InitialWindow OptionValue `yaml:"initial-window,omitempty"`
-
-	// The longest user-timeout; 1h if not given.
-	UserTimeout OptionValue `yaml:"user-timeout,omitempty"`
-
-	// The latest delayed-ack.
-	DelayedACK OptionValue `yaml:"delayed-ack,omitempty"`
-}
+type OptionCaps map[CappedOption]OptionValue
 
 // OptionValue is the text of a value of an option.
 type OptionValue string
@@ -112,30 +65,19 @@ func (v *OptionValue) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// eachValue calls f for the values that a section has, with the names of their
-// options.
-func eachValue(section any, f func(name string, v OptionValue)) {
-	v := reflect.ValueOf(section)
-	for i := range v.NumField() {
-		if text := v.Field(i).Interface().(OptionValue); text != "" {
-			f(keyOf(v.Type().Field(i)), text)
-		}
-	}
-}
-
 // Set is the values as the rest of the program knows them. They were found
 // valid before.
 func (o OptionValues) Set() options.Set { return setOf(o) }
 
-func setOf(section any) options.Set {
+func setOf[Name ~string](section map[Name]OptionValue) options.Set {
 	var s options.Set
-	eachValue(section, func(name string, v OptionValue) {
-		if option, err := options.Named(name); err == nil {
-			if value, err := option.Parse(string(v)); err == nil {
+	for option := range options.All() {
+		if text, given := section[Name(option.String())]; given {
+			if value, err := option.Parse(string(text)); err == nil {
 				s, _ = s.With(option, value)
 			}
 		}
-	})
+	}
 	return s
 }
 
@@ -143,6 +85,18 @@ func setOf(section any) options.Set {
 type OptionName string
 
 func (OptionName) values() []string { return options.Names() }
+
+// CappedOption is the name of an option of which there is a most.
+type CappedOption string
+
+func (CappedOption) values() (names []string) {
+	for o := range options.All() {
+		if o.Capped() {
+			names = append(names, o.String())
+		}
+	}
+	return names
+}
 
 // OptionWay is a way in which clients ask for options.
 type OptionWay string
@@ -204,11 +158,11 @@ func (o *ListenerOptions) Accepts(way options.Source) bool {
 func (c *Config) UsesOptions() (steering, requests bool) {
 	for i := range c.Listeners {
 		o := &c.Listeners[i].Options
-		steering = steering || o.Defaults != OptionValues{} || len(o.Accept) > 0
+		steering = steering || len(o.Defaults) > 0 || len(o.Accept) > 0
 		requests = requests || o.Accepts(options.FromTCPOption)
 	}
 	for i := range c.Subscribers.Policies {
-		steering = steering || c.Subscribers.Policies[i].Options.Defaults != OptionValues{}
+		steering = steering || len(c.Subscribers.Policies[i].Options.Defaults) > 0
 	}
 	for i := range c.Upstreams {
 		if a := c.Upstreams[i].Ask; a != nil && a.By == AskByTCPOption {

@@ -74,22 +74,22 @@ func section(t *testing.T, b *strings.Builder, about comments, example func(stri
 	}
 	for _, k := range below {
 		next := k.path
-		if k.field.Type.Kind() == reflect.Slice {
+		if k.of.Kind() == reflect.Slice {
 			next += "[]"
 		}
 		fmt.Fprintf(b, "\n%s `%s`\n\n%s\n", strings.Repeat("#", min(2+strings.Count(next, "."), 4)), next, about.of(k))
 		// The first sentence about the type is for those who read Go.
-		if _, more, ok := strings.Cut(about[element(k.field.Type).Name()], ". "); ok {
+		if _, more, ok := strings.Cut(about[element(k.of).Name()], ". "); ok {
 			b.WriteString("\n" + more + "\n")
 		}
-		section(t, b, about, example, element(k.field.Type), next)
+		section(t, b, about, example, element(k.of), next)
 	}
 }
 
 func code(s string) string { return "`" + strings.ReplaceAll(s, "|", `\|`) + "`" }
 
 func valuesOf(k key) string {
-	of := element(k.field.Type)
+	of := element(k.of)
 	text := kinds[of.String()].name
 	if values := choices(of); values != nil {
 		quoted := make([]string, len(values))
@@ -98,7 +98,7 @@ func valuesOf(k key) string {
 		}
 		text = listOf(quoted)
 	}
-	if k.field.Type.Kind() == reflect.Slice && !isScalar(k.field.Type) {
+	if k.of.Kind() == reflect.Slice && !isScalar(k.of) {
 		return "list of: " + text
 	}
 	return text

@@ -73,8 +73,12 @@ func isScalar(t reflect.Type) bool {
 	if parsers[t] != nil || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return true
 	}
-	return t.Kind() != reflect.Struct && t.Kind() != reflect.Slice
+	return !isSection(t) && t.Kind() != reflect.Slice
 }
+
+// isSection reports whether values of t have keys: the fields of a struct, or those
+// of a map, which are the values of an enum.
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct || t.Kind() == reflect.Map }
 
 // scalar fills v, whose type is scalar.
 func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {

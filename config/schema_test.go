@@ -35,7 +35,7 @@ func schema(t *testing.T, about comments) string {
 		s := schemaOf(t, root, k.path)
 		s.Description = about.of(k)
 		below := s
-		if k.field.Type.Kind() == reflect.Slice {
+		if k.of.Kind() == reflect.Slice {
 			below = s.Items
 		}
 		below.Required = append(required[k.path], required[k.path+"[]"]...)
@@ -60,27 +60,38 @@ func reflected(t *testing.T) *jsonschema.Schema {
 	r := jsonschema.Reflector{
 		FieldNameTag: "yaml", Anonymous: true, DoNotReference: true, ExpandedStruct: true,
 		RequiredFromJSONSchemaTags: true,
-		Mapper: func(of reflect.Type) *jsonschema.Schema {
-			if values := choices(of); values != nil {
-				s := &jsonschema.Schema{Type: "string"}
-				for _, v := range values {
-					s.Enum = append(s.Enum, v)
-				}
-				return s
-			}
-			known := kinds[of.String()]
-			switch {
-			case known.pattern == "" && isScalar(of) && known.name == "":
-				t.Errorf("type %v is not in kinds", of)
-			case known.pattern == "":
-				return nil
-			case of.String() == "policy.PortRange" || of.String() == "config.DSCP" || of.String() == "config.OptionValue":
-				return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string", Pattern: known.pattern}}}
-			}
-			return &jsonschema.Schema{Type: "string", Pattern: known.pattern}
-		},
+		Mapper:                     func(of reflect.Type) *jsonschema.Schema { return mapped(t, of) },
 	}
 	return r.Reflect(&Config{})
+}
+
+// mapped is the schema of a type that is no struct or list; nil for others.
+func mapped(t *testing.T, of reflect.Type) *jsonschema.Schema {
+	t.Helper()
+	if values := choices(of); values != nil {
+		s := &jsonschema.Schema{Type: "string"}
+		for _, v := range values {
+			s.Enum = append(s.Enum, v)
+		}
+		return s
+	}
+	if of.Kind() == reflect.Map {
+		s := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+		for _, key := range keysOf(of) {
+			s.Properties.Set(key, mapped(t, of.Elem()))
+		}
+		return s
+	}
+	known := kinds[of.String()]
+	switch {
+	case known.pattern == "" && isScalar(of) && known.name == "":
+		t.Errorf("type %v is not in kinds", of)
+	case known.pattern == "":
+		return nil
+	case of.String() == "policy.PortRange" || of.String() == "config.DSCP" || of.String() == "config.OptionValue":
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string", Pattern: known.pattern}}}
+	}
+	return &jsonschema.Schema{Type: "string", Pattern: known.pattern}
 }
 
 // schemaOf finds the schema of a key.

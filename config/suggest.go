@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -14,15 +15,15 @@ func instead(t reflect.Type, key string) (meant, expected string) {
 	if near := nearest(key, keysOf(t)); near != "" {
 		return near, fmt.Sprintf("did you mean %s?", near)
 	}
-	for i := range t.NumField() {
+	for i := 0; t.Kind() == reflect.Struct && i < t.NumField(); i++ {
 		section := t.Field(i).Type
 		if section.Kind() == reflect.Pointer {
 			section = section.Elem()
 		}
-		if section.Kind() != reflect.Struct || isScalar(section) || keyOf(t.Field(i)) == "" {
+		if !isSection(section) || isScalar(section) || keyOf(t.Field(i)) == "" {
 			continue
 		}
-		if _, ok := fieldOf(section, key); ok {
+		if slices.Contains(keysOf(section), key) {
 			meant = join(keyOf(t.Field(i)), key)
 			return meant, fmt.Sprintf("did you mean %s?", meant)
 		}

@@ -11,15 +11,15 @@ import (
 )
 
 func (v *validator) options(path string, o *ListenerOptions) {
-	if s, ok := v.optionValues(join(path, "defaults"), o.Defaults); ok {
+	if s, ok := optionValues(v, join(path, "defaults"), o.Defaults); ok {
 		v.ownChoice(join(path, "defaults"), s)
 	}
-	v.optionValues(join(path, "caps"), o.Caps)
+	optionValues(v, join(path, "caps"), o.Caps)
 	unique(v, join(path, "from"), o.From)
 	unique(v, join(path, "trusted"), o.Trusted)
 	if len(o.Accept) == 0 {
 		for key, given := range map[string]bool{
-			"from": len(o.From) > 0, "caps": o.Caps != OptionCaps{}, "forbid": len(o.Forbid) > 0,
+			"from": len(o.From) > 0, "caps": len(o.Caps) > 0, "forbid": len(o.Forbid) > 0,
 			"congestion-controls": len(o.CongestionControls) > 0, "trusted": len(o.Trusted) > 0,
 		} {
 			if at := join(path, key); given {
@@ -42,23 +42,26 @@ func (v *validator) ask(path string, u *Upstream) {
 	if u.Type == UpstreamSOCKS5 && u.Ask.By == AskByTCPOption {
 		v.bad(join(path, "by"), "servers of type socks5 are asked in the user name", "want request")
 	}
-	v.optionValues(join(path, "options"), u.Ask.Options)
+	optionValues(v, join(path, "options"), u.Ask.Options)
 }
 
 // optionValues checks values and returns them.
-func (v *validator) optionValues(path string, section any) (s options.Set, ok bool) {
+func optionValues[Name ~string](v *validator, path string, section map[Name]OptionValue) (s options.Set, ok bool) {
 	ok = true
-	eachValue(section, func(name string, text OptionValue) {
-		option, _ := options.Named(name)
+	for option := range options.All() {
+		text, given := section[Name(option.String())]
+		if !given {
+			continue
+		}
 		value, err := option.Parse(string(text))
 		if err != nil {
 			wrong, want, _ := strings.Cut(err.Error(), "; ")
-			v.bad(join(path, name), quote(string(text))+": "+wrong, want)
+			v.bad(join(path, option.String()), quote(string(text))+": "+wrong, want)
 			ok = false
-			return
+			continue
 		}
 		s, _ = s.With(option, value)
-	})
+	}
 	return s, ok
 }
 

@@ -94,10 +94,10 @@ func (v *validator) policy(path string, p *SubscriberPolicy, names map[string]st
 	case p.Quota.ReducedRate == 0 && p.Quota.Size > 0:
 		v.bad(join(path, "quota.reduced-rate"), "0 would stop all connections", "want a rate, such as 64kbit")
 	}
-	if s, ok := v.optionValues(join(path, "options.defaults"), p.Options.Defaults); ok {
+	if s, ok := optionValues(v, join(path, "options.defaults"), p.Options.Defaults); ok {
 		v.ownChoice(join(path, "options.defaults"), s)
 	}
-	v.optionValues(join(path, "options.caps"), p.Options.Caps)
+	optionValues(v, join(path, "options.caps"), p.Options.Caps)
 	v.congestionControls(join(path, "options.congestion-controls"), p.Options.CongestionControls)
 	if p.Destinations != nil && p.Destinations.Only && len(p.Destinations.Allow) == 0 {
 		v.bad(join(path, "destinations.only"), "denies everything", "want rules in "+join(path, "destinations.allow"))

@@ -20,15 +20,10 @@ var readByConfig = []string{
 	"User.Password", "User.PasswordFile", "User.PasswordHash", // User.Secret
 	"Subscriber.Name", "Subscriber.Password", "Subscriber.PasswordFile", "Subscriber.PasswordHash", "Subscriber.Sources", "Subscriber.Policy", // Subscriber.Known
 	"RADIUSServer.Secret", "RADIUSServer.SecretFile", "RADIUSClient.Secret", "RADIUSClient.SecretFile", // Key
-	// OptionValues.Set and ListenerOptions.Policy
-	"OptionValues.Scheduler", "OptionValues.SubflowRateLimit", "OptionValues.DelayThreshold", "OptionValues.InactivityTimeout",
-	"OptionValues.CongestionControl", "OptionValues.InitialWindow", "OptionValues.UserTimeout", "OptionValues.DelayedACK",
+	// ListenerOptions.Policy
 	"ListenerOptions.Defaults", "ListenerOptions.Accept", "ListenerOptions.From", "ListenerOptions.Caps", "ListenerOptions.Forbid",
 	"ListenerOptions.CongestionControls", "ListenerOptions.Trusted",
 	"SubscriberOptions.Caps", "SubscriberOptions.Forbid", "SubscriberOptions.CongestionControls", // SubscriberOptions.Bounds
-	// those of ListenerOptions.Caps
-	"OptionCaps.SubflowRateLimit", "OptionCaps.DelayThreshold", "OptionCaps.InactivityTimeout", "OptionCaps.InitialWindow",
-	"OptionCaps.UserTimeout", "OptionCaps.DelayedACK",
 	"Admin.TokenFile",                                    // Admin.Token
 	"SOCKS5Client.Password", "SOCKS5Client.PasswordFile", // SOCKS5Client.Secret
 }

@@ -27,7 +27,7 @@ func (v Value) Acknowledging() Acknowledging {
 var delayedACK = descriptor{
 	name:  "delayed-ack",
 	takes: "a share of the smallest RTT such as 25%, a number of segments such as 2, or both: 25%,2",
-	about: "when the peer acknowledges",
+	about: "when the receiver acknowledges",
 	parse: parseAcknowledging,
 	print: func(v Value) string {
 		var list []string
@@ -56,7 +56,16 @@ var delayedACK = descriptor{
 		}
 		return a.Value()
 	},
+	// The share is of an RTT that has to be measured: package tuning adds it.
+	onSubflow: func(v Value) (uint32, error) {
+		if v.Acknowledging().Share == 0 {
+			return 0, errSegments
+		}
+		return 0, nil
+	},
 }
+
+var errSegments = errors.New("the kernel cannot count segments: ask for a share of the RTT")
 
 var errAcknowledging = errors.New("neither a share nor a number of segments")
 

@@ -8,8 +8,7 @@
 //
 // A [Value] is the three bytes that an option has on the wire, so that one that
 // is parsed, printed, sent and read again is always the same. The table of
-// descriptors in option.go drives all of that; adding an option is one row
-// there and one file with its parser and its printer.
+// descriptors in option.go drives all of that; docs/add-an-option.md adds one.
 //
 //	option              type  bits of the value                      unit, rounding        limits
 //	scheduler           1     23 = 0: 16-22 mode, others 0                                 see Mode

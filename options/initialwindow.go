@@ -4,9 +4,13 @@ package options
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 )
+
+// maxInitialWindow is the largest that is put into force, in segments.
+const maxInitialWindow = 1000
 
 // InitialWindow is what a value of InitialWindow means, in segments; 0 leaves
 // it to the kernel.
@@ -34,4 +38,10 @@ var initialWindow = descriptor{
 		return v, nil
 	},
 	atMost: func(v, limit Value) Value { return min(v, limit) },
+	onSubflow: func(v Value) (uint32, error) {
+		if v.InitialWindow() > maxInitialWindow {
+			return 0, fmt.Errorf("at most %d segments", maxInitialWindow)
+		}
+		return v.InitialWindow(), nil
+	},
 }

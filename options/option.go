@@ -22,7 +22,7 @@ const (
 	CongestionControl                   // the congestion control of the sender
 	InitialWindow                       // the sender's initial congestion window
 	UserTimeout                         // how long data may stay unacknowledged (RFC 5482)
-	DelayedACK                          // when the peer acknowledges
+	DelayedACK                          // when the receiver acknowledges
 
 	end // one after the last one
 )
@@ -55,6 +55,8 @@ type descriptor struct {
 	atMost func(v, limit Value) Value
 	// floor raises values that are too small to work; nil if none is.
 	floor func(Value) Value
+	// onSubflow is what OnSubflow returns; nil if it is no socket option of subflows.
+	onSubflow func(Value) (uint32, error)
 }
 
 var table = [end]descriptor{
@@ -98,6 +100,16 @@ func (o Option) About() string { return table[o].about }
 
 // Capped reports whether a limit on values makes sense.
 func (o Option) Capped() bool { return o.Known() && table[o].atMost != nil }
+
+// OnSubflow is a value as a socket option of subflows, in the unit that
+// bpf/kernel/options.h has for it: 0 leaves it to the kernel, or to something else
+// than a socket option. The error says why no kernel can.
+func (o Option) OnSubflow(v Value) (uint32, error) {
+	if !o.Known() || table[o].onSubflow == nil {
+		return 0, nil
+	}
+	return table[o].onSubflow(v)
+}
 
 // MarshalText implements encoding.TextMarshaler.
 func (o Option) MarshalText() ([]byte, error) { return []byte(o.String()), nil }

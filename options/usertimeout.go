@@ -37,7 +37,7 @@ func UserTimeoutValue(d time.Duration) Value {
 var userTimeout = descriptor{
 	name:  "user-timeout",
 	takes: "a duration of at most 546h, such as 2m",
-	about: "how long data may stay unacknowledged before the connection is given up",
+	about: "how long data may stay unacknowledged before a path is given up",
 	parse: func(text string) (Value, error) {
 		d, err := parseDuration(text, time.Second, MaxUserTimeout)
 		return UserTimeoutValue(d), err
@@ -52,4 +52,5 @@ var userTimeout = descriptor{
 	atMost: func(v, limit Value) Value {
 		return UserTimeoutValue(min(v.UserTimeout(), limit.UserTimeout()))
 	},
+	onSubflow: func(v Value) (uint32, error) { return uint32(v.UserTimeout().Milliseconds()), nil },
 }

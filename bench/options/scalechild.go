@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/mptcp"
+	"github.com/tandem-gateway/tandem/options"
 )
 
 // scaleChild has a number of connections as its argument. Once it is told to
@@ -78,7 +79,7 @@ func changeAll(s *bpf.Steering, tokens []uint32) ([]changed, error) {
 	}{
 		{"first option", limited(mainCap)},
 		{"another rate", limited(2 * mainCap)},
-		{"user timeout", &bpf.Policy{UserTimeout: time.Minute}},
+		{"user timeout", &bpf.Policy{Options: bpf.SubflowOptions{options.UserTimeout: 60_000}}},
 		{"taken back", nil},
 	} {
 		policies := make(map[uint32]*bpf.Policy, len(tokens))

@@ -137,7 +137,9 @@ func (s *stage) note(err error) {
 
 // follow has a client do as the server announces.
 func (s *stage) follow(a *bpf.Asked) error {
-	err := s.Client.Do(func() error { return s.steering.Set(a.Token, bpf.Policy{UserTimeout: a.UserTimeout}) })
+	err := s.Client.Do(func() error {
+		return s.steering.Set(a.Token, bpf.Policy{Options: bpf.SubflowOptions{options.UserTimeout: uint32(a.UserTimeout.Milliseconds())}})
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.granted[request{a.Token, options.UserTimeout}] = time.Now()

@@ -16,44 +16,47 @@
 
 #define DELACK_MAX_US 200000 /* TCP_DELACK_MAX of net/tcp.h */
 
-/* 0 leaves an option to the kernel. */
-struct subflow_options {
-	__u32 initial_window; /* segments */
-	__u32 user_timeout_ms;
-	__u32 delayed_ack_us;
-};
-
-/* Bits to tell them by. */
+/* Options of subflows, by their types on the wire: options/option.go. */
 enum subflow_option {
-	INITIAL_WINDOW = 1,
-	USER_TIMEOUT = 2,
-	DELAYED_ACK = 4,
+	INITIAL_WINDOW = 6, /* segments */
+	USER_TIMEOUT = 7,   /* ms */
+	DELAYED_ACK = 8,    /* us */
+	SUBFLOW_OPTIONS,
 };
 
-/* Where is a subflow, as a context of sock_ops or as struct tcp_sock. */
-static __always_inline void set_option(void *where, int name, __u32 value, enum subflow_option option,
-				       enum subflow_option *refused)
+/* Their values; 0 leaves an option to the kernel. */
+struct subflow_options {
+	__u32 of[SUBFLOW_OPTIONS];
+};
+
+/* Where is a subflow, as a context of sock_ops or as struct tcp_sock. Name is that
+ * of the socket option, and instead the value of it that the kernel begins with.
+ * Refused has a bit for each option. */
+static __always_inline void set_option(void *where, enum subflow_option option, int name, __u32 instead,
+				       const struct subflow_options *wanted, const struct subflow_options *given,
+				       __u32 *refused)
 {
+	__u32 value = wanted->of[option] ? wanted->of[option] : instead;
+
+	if (wanted->of[option] == given->of[option])
+		return;
 	if (bpf_setsockopt(where, SOL_TCP, name, &value, sizeof(value)))
-		*refused |= option;
+		*refused |= 1 << option;
 	else
-		*refused &= ~option;
+		*refused &= ~(1 << option);
 }
 
 /* Given is what the subflow has, so that what is no longer asked for is taken
  * back. An initial window cannot be: it is used up. */
 static __always_inline void set_options(void *where, const struct subflow_options *wanted,
-					struct subflow_options *given, enum subflow_option *refused)
+					struct subflow_options *given, __u32 *refused)
 {
-	if (!wanted->initial_window)
-		*refused &= ~INITIAL_WINDOW;
-	else if (wanted->initial_window != given->initial_window)
-		set_option(where, TCP_BPF_IW, wanted->initial_window, INITIAL_WINDOW, refused);
-	if (wanted->user_timeout_ms != given->user_timeout_ms)
-		set_option(where, TCP_USER_TIMEOUT, wanted->user_timeout_ms, USER_TIMEOUT, refused);
-	if (wanted->delayed_ack_us != given->delayed_ack_us)
-		set_option(where, TCP_BPF_DELACK_MAX, wanted->delayed_ack_us ? wanted->delayed_ack_us : DELACK_MAX_US,
-			   DELAYED_ACK, refused);
+	if (wanted->of[INITIAL_WINDOW])
+		set_option(where, INITIAL_WINDOW, TCP_BPF_IW, 0, wanted, given, refused);
+	else
+		*refused &= ~(1 << INITIAL_WINDOW);
+	set_option(where, USER_TIMEOUT, TCP_USER_TIMEOUT, 0, wanted, given, refused);
+	set_option(where, DELAYED_ACK, TCP_BPF_DELACK_MAX, DELACK_MAX_US, wanted, given, refused);
 	*given = *wanted;
 }
 

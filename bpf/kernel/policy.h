@@ -80,7 +80,7 @@ struct path {
 	__u32 unacked;	/* bytes assigned and not acknowledged */
 	__u8 lost;	/* retransmission timer fired since the last ACK */
 	__u8 padding[3];
-	enum subflow_option refused; /* bits, those that the kernel did not take */
+	__u32 refused; /* bits by enum subflow_option, those that the kernel did not take */
 	__u32 unproven; /* AUTO: it is tried, and as little as can be goes on it until its rate is known */
 };
 

@@ -195,7 +195,7 @@ static __always_inline void let_go(struct tcp_sock *tp, struct steered *s)
 	__u32 unlimited = UNLIMITED, not_sent = NOT_SENT, original = s->original;
 	struct name name = kernel_names[original && original < FAMILIES ? original & 3 : CUBIC];
 	const struct policy none = {};
-	enum subflow_option refused = 0;
+	__u32 refused = 0;
 
 	bpf_setsockopt(tp, SOL_SOCKET, SO_MAX_PACING_RATE, &unlimited, sizeof(unlimited));
 	bpf_setsockopt(tp, SOL_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));

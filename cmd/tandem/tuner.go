@@ -15,7 +15,6 @@ import (
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/config"
 	"github.com/tandem-gateway/tandem/options"
-	"github.com/tandem-gateway/tandem/options/tuning"
 	"github.com/tandem-gateway/tandem/proxy"
 )
 
@@ -51,7 +50,6 @@ var (
 	errNoSteering  = errors.New("no configuration has wanted options, so that the eBPF programs for it are not loaded")
 	errRedundant   = errors.New("one MPTCP connection cannot carry bytes twice: it takes an upstream with convert.redundant")
 	errPaths       = fmt.Errorf("only the first %d paths are told apart", bpf.MaxPaths)
-	errSegments    = errors.New("the kernel cannot count segments: ask for a share of the RTT")
 	errSegmentsToo = errors.New("the kernel cannot count segments, and the RTT is not known yet")
 	errBegun       = errors.New("the connection has sent data already")
 	errNotTaken    = errors.New("the kernel did not take it on a subflow")
@@ -223,10 +221,6 @@ func (t *tuner) supports(o options.Option, v options.Value) error {
 		return errRedundant
 	case o == options.SubflowRateLimit && v.RateLimit().Path > bpf.MaxPaths:
 		return errPaths
-	case o == options.InitialWindow && v.InitialWindow() > bpf.MaxInitialWindow:
-		return fmt.Errorf("at most %d segments", bpf.MaxInitialWindow)
-	case o == options.DelayedACK && v.Acknowledging().Share == 0:
-		return errSegments
 	case o == options.CongestionControl:
 		err, known := steering.CongestionControls()[v.CongestionControl()]
 		if !known {
@@ -234,7 +228,8 @@ func (t *tuner) supports(o options.Option, v options.Value) error {
 		}
 		return err
 	}
-	return nil
+	_, err := o.OnSubflow(v)
+	return err
 }
 
 // Apply implements proxy.Tuner.
@@ -264,13 +259,13 @@ func (t *tuner) applied(token uint32, s options.Set, err error) (failed []option
 		}
 		return failed
 	}
-	var refused bpf.SubflowOption
+	var refused bpf.RefusedOptions
 	for i := range state {
 		refused |= state[i].Refused
 	}
 	for o := range s.All() {
-		switch bit := tuning.SubflowOptionOf(o); {
-		case refused&bit == 0:
+		switch {
+		case !refused.Has(uint8(o)):
 		case o == options.InitialWindow:
 			failed = append(failed, options.Reason{Option: o, Err: errBegun})
 		default:

@@ -104,9 +104,8 @@ func (t *tuner) delayACKs(list []change, policies map[uint32]*bpf.Policy, failed
 		case state[0].MinRTT == 0:
 			unknown[c.token] = true
 		default:
-			share := time.Duration(v.Acknowledging().Share) * state[0].MinRTT / 100
 			delayed[c.token] = policies[c.token]
-			delayed[c.token].DelayedACK = min(max(share, bpf.MinDelayedACK), bpf.MaxDelayedACK)
+			tuning.DelayACK(delayed[c.token], v, state[0].MinRTT)
 		}
 	}
 	if len(delayed) > 0 {

@@ -6,6 +6,8 @@
 package tuning
 
 import (
+	"time"
+
 	"github.com/tandem-gateway/tandem/bpf"
 	"github.com/tandem-gateway/tandem/options"
 )
@@ -16,21 +18,15 @@ var schedulers = map[options.Mode]bpf.Scheduler{
 	options.ModeWeighted: bpf.Weighted, options.ModeAuto: bpf.Auto,
 }
 
-var subflowOptions = map[options.Option]bpf.SubflowOption{
-	options.InitialWindow: bpf.InitialWindow, options.UserTimeout: bpf.UserTimeout, options.DelayedACK: bpf.DelayedACK,
-}
-
-// SubflowOptionOf is the option of subflows that puts an option into force; 0 if it
-// is something else that does.
-func SubflowOptionOf(o options.Option) bpf.SubflowOption { return subflowOptions[o] }
-
 // PolicyOf is a set of options as the programs know it: with a user timeout of
-// which the peer is told. Without delayed-ack,
-// which is a share of an RTT that has to be measured, and without options that
-// no program has a part in, such as inactivity-timeout; a scheduler that no program has is
-// the kernel's.
+// which the peer is told. Without delayed-ack, for which there is DelayACK, and
+// without options that no program has a part in, such as inactivity-timeout; what no
+// kernel can, such as a scheduler that no program has, is left to the kernel.
 func PolicyOf(s options.Set) (p bpf.Policy) {
 	for o, v := range s.All() {
+		if value, err := o.OnSubflow(v); err == nil && value != 0 {
+			p.Options[o] = value
+		}
 		switch o {
 		case options.Scheduler:
 			schedule := v.Schedule()
@@ -50,11 +46,22 @@ func PolicyOf(s options.Set) (p bpf.Policy) {
 			p.DelayThreshold = v.DelayThreshold()
 		case options.CongestionControl:
 			p.CongestionControl = v.CongestionControl()
-		case options.InitialWindow:
-			p.InitialWindow = v.InitialWindow()
 		case options.UserTimeout:
-			p.UserTimeout, p.AdvertiseUserTimeout = v.UserTimeout(), true
+			p.AdvertisedUserTimeout = v.UserTimeout()
 		}
 	}
 	return p
+}
+
+// What the timers of the kernel can do, and TCP_DELACK_MAX of net/tcp.h.
+const (
+	minDelayedACK = 10 * time.Millisecond
+	maxDelayedACK = 200 * time.Millisecond
+)
+
+// DelayACK adds delayed-ack to a policy: a share of the smallest RTT, as near to it
+// as the kernel can.
+func DelayACK(p *bpf.Policy, v options.Value, minRTT time.Duration) {
+	share := time.Duration(v.Acknowledging().Share) * minRTT / 100
+	p.Options[options.DelayedACK] = uint32(min(max(share, minDelayedACK), maxDelayedACK).Microseconds())
 }
