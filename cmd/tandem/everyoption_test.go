@@ -243,6 +243,41 @@ func TestEveryOption(t *testing.T) {
 	}
 }
 
+// inject sends in the name of a tunnel, which must be silent from then on.
+func (c *chooser) inject(conn *client.Conn) *injector {
+	local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
+	return newInjector(c.t, c.Client, "wifi", local, netip.MustParseAddrPort("192.0.2.1:1080"), func() {
+		for range 3 { // until the kernel takes MPTCP for established
+			exchange(c.t, conn)
+		}
+	})
+}
+
+// ask sends a request for an option.
+func (i *injector) ask(o options.Option, v options.Value) {
+	i.send(request(byte(o), byte(v>>16), byte(v>>8), byte(v))...)
+}
+
+// afterwards is to ask in TCP options once the connection is there.
+var afterwards = way{name: "TCP options", by: "tcp-option"}
+
+// begin opens a connection that asks for options. Poke has something come in, and
+// asks again where that is in TCP options.
+func (c *chooser) begin(w way, set options.Set) (conn *client.Conn, poke func()) {
+	c.t.Helper()
+	if w.dial != nil {
+		conn = w.dial(c, set)
+		return conn, func() { exchange(c.t, conn) }
+	}
+	conn = c.tunnel()
+	i := c.inject(conn)
+	return conn, func() {
+		for o, v := range set.All() {
+			i.ask(o, v)
+		}
+	}
+}
+
 // TestEveryOptionByTCPOption sets each option, changes it and takes it back in TCP
 // options, while the connection is idle otherwise.
 func TestEveryOptionByTCPOption(t *testing.T) {
@@ -252,12 +287,7 @@ func TestEveryOptionByTCPOption(t *testing.T) {
 		t.Run(x.option+"="+x.first, func(t *testing.T) {
 			c := &chooser{t: t, TwoPath: c.TwoPath, aggregator: c.aggregator, operator: c.operator}
 			conn := c.tunnel()
-			local, _ := netip.ParseAddrPort(conn.LocalAddr().String())
-			i := newInjector(t, c.Client, "wifi", local, netip.MustParseAddrPort("192.0.2.1:1080"), func() {
-				for range 3 { // until the kernel takes MPTCP for established
-					exchange(t, conn)
-				}
-			})
+			i := c.inject(conn)
 			back := "default"
 			if x.option == options.SubflowRateLimit.String() {
 				back = "2:default" // or it is for the path that it came on
@@ -274,16 +304,15 @@ func TestEveryOptionByTCPOption(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				again := request(byte(o), byte(v>>16), byte(v>>8), byte(v))
-				c.inForce(&x, step.value, "tcp-option", "as asked", step.does, func() { i.send(again...) })
+				c.inForce(&x, step.value, "tcp-option", "as asked", step.does, func() { i.ask(o, v) })
 			}
 			c.gone(conn)
 		})
 	}
 }
 
-// TestOptionsTogether asks for all options at once, in both ways that there are at
-// the start, and takes one after the other back.
+// TestOptionsTogether asks for all options at once, in each way that there is, and
+// takes one after the other back.
 func TestOptionsTogether(t *testing.T) {
 	t.Parallel()
 	c := everyone(t)
@@ -297,18 +326,17 @@ func TestOptionsTogether(t *testing.T) {
 	for _, x := range all {
 		texts = append(texts, x.option+"="+x.first)
 	}
-	for _, w := range startWays {
+	for _, w := range append(slices.Clone(startWays), afterwards) {
 		t.Run(w.name, func(t *testing.T) {
 			c := &chooser{t: t, TwoPath: c.TwoPath, aggregator: c.aggregator, operator: c.operator}
-			conn := w.dial(c, setOf(t, strings.Join(texts, ";")))
-			poke := func() { exchange(t, conn) }
+			conn, poke := c.begin(w, setOf(t, strings.Join(texts, ";")))
 			// The threshold counts for more than the weights, and the rate of a path
 			// that is skipped for nothing.
 			together := func(p subflowPair) bool {
-				return onlyFirst(p) && controlled("reno")(p) && strings.Contains(p[1], " cwnd:20 ")
+				return onlyFirst(p) && controlled("reno")(p) && (w.by == "tcp-option" || strings.Contains(p[1], " cwnd:20 "))
 			}
 			for _, x := range all {
-				if x.option == "initial-window" && w.by == "socks" {
+				if x.option == "initial-window" && w.by != "convert" {
 					continue // the server has spoken by then, and says so
 				}
 				c.inForce(&x, x.first, w.by, "as asked", together, poke)
