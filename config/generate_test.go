@@ -54,10 +54,7 @@ func (c comments) of(k key) string {
 	if k.field != "" {
 		return c[k.in.Name()+"."+k.field]
 	}
-	o, err := options.Named(k.path[strings.LastIndex(k.path, ".")+1:])
-	if err != nil {
-		return ""
-	}
+	o := optionOf(k)
 	if k.in != reflect.TypeFor[OptionCaps]() {
 		return strings.ToUpper(o.About()[:1]) + o.About()[1:] + ": " + o.Takes() + "."
 	}
@@ -66,6 +63,15 @@ func (c comments) of(k key) string {
 		about += "; " + o.Text(v) + " if not given"
 	}
 	return about + "."
+}
+
+// optionOf is the option of an entry of a map.
+func optionOf(k key) options.Option {
+	o, err := options.Named(k.path[strings.LastIndex(k.path, ".")+1:])
+	if err != nil {
+		panic(err) // there are no other maps
+	}
+	return o
 }
 
 func readComments(t *testing.T) comments {

@@ -61,10 +61,14 @@ func section(t *testing.T, b *strings.Builder, about comments, example func(stri
 	var below []key
 	var rows []string
 	for _, k := range keys(of, path) {
+		given := example(k.path)
+		if given == "" && k.field == "" {
+			given = code(optionOf(k).Example())
+		}
 		switch name := strings.TrimPrefix(strings.TrimPrefix(k.path, path), "."); {
 		case strings.ContainsAny(name, ".["): // deeper
 		case k.single():
-			rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", name, strings.ReplaceAll(about.of(k), "|", `\|`), valuesOf(k), defaultText(t, k), example(k.path)))
+			rows = append(rows, fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", name, strings.ReplaceAll(about.of(k), "|", `\|`), valuesOf(k), defaultText(t, k), given))
 		default:
 			below = append(below, k)
 		}

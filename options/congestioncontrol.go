@@ -30,9 +30,10 @@ func (v Value) CongestionControl() string {
 var errCongestionControl = errors.New("no such congestion control")
 
 var congestionControl = descriptor{
-	name:  "congestion-control",
-	takes: "the name of a congestion control of the kernel, such as bbr or cubic",
-	about: "the congestion control of the sender",
+	name:    "congestion-control",
+	takes:   "the name of a congestion control of the kernel, such as bbr or cubic",
+	about:   "the congestion control of the sender",
+	example: "cubic",
 	parse: func(text string) (Value, error) {
 		i := slices.Index(congestionControls, text)
 		if i <= 0 {

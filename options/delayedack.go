@@ -25,10 +25,11 @@ func (v Value) Acknowledging() Acknowledging {
 }
 
 var delayedACK = descriptor{
-	name:  "delayed-ack",
-	takes: "a share of the smallest RTT such as 25%, a number of segments such as 2, or both: 25%,2",
-	about: "when the receiver acknowledges",
-	parse: parseAcknowledging,
+	name:    "delayed-ack",
+	takes:   "a share of the smallest RTT such as 25%, a number of segments such as 2, or both: 25%,2",
+	about:   "when the receiver acknowledges",
+	example: "25%",
+	parse:   parseAcknowledging,
 	print: func(v Value) string {
 		var list []string
 		a := v.Acknowledging()

@@ -15,5 +15,6 @@ var delayThreshold = func() descriptor {
 	d.name = "delay-threshold"
 	d.takes = "a duration of at most 1m, such as 30ms"
 	d.about = "other paths are used only while the smoothed RTT of the first one is above it"
+	d.example = "30ms"
 	return d
 }()

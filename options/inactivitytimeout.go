@@ -16,5 +16,6 @@ var inactivityTimeout = func() descriptor {
 	d.name = "inactivity-timeout"
 	d.takes = "a duration of at most 720h, such as 5m"
 	d.about = "how long a connection is kept without a path, or without data"
+	d.example = "10m"
 	return d
 }()

@@ -17,9 +17,10 @@ const maxInitialWindow = 1000
 func (v Value) InitialWindow() uint32 { return uint32(v) }
 
 var initialWindow = descriptor{
-	name:  "initial-window",
-	takes: "a number of segments from 1 to 65535",
-	about: "the initial congestion window of the sender",
+	name:    "initial-window",
+	takes:   "a number of segments from 1 to 65535",
+	about:   "the initial congestion window of the sender",
+	example: "20",
 	parse: func(text string) (Value, error) {
 		n, err := strconv.ParseUint(text, 10, 16)
 		switch {

@@ -42,9 +42,10 @@ var ErrRange = errors.New("out of range")
 
 // A descriptor is all that is known about an option.
 type descriptor struct {
-	name  string
-	takes string // how a value looks, for error messages and help
-	about string // what the option does, for help
+	name    string
+	takes   string // how a value looks, for error messages and help
+	about   string // what the option does, for help
+	example string // a value, for help
 	// parse reads what print writes, and more: an error says what is wanted.
 	parse func(string) (Value, error)
 	print func(Value) string
@@ -97,6 +98,9 @@ func (o Option) Takes() string { return table[o].takes }
 
 // About says in one sentence what the option does.
 func (o Option) About() string { return table[o].about }
+
+// Example is a value as it is written.
+func (o Option) Example() string { return table[o].example }
 
 // Capped reports whether a limit on values makes sense.
 func (o Option) Capped() bool { return o.Known() && table[o].atMost != nil }

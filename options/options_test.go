@@ -67,6 +67,16 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestExamples: each option has an example, which is as it would be printed.
+func TestExamples(t *testing.T) {
+	for o := range All() {
+		v, err := o.Parse(o.Example())
+		if err != nil || v == o.Default() || o.Text(v) != o.Example() {
+			t.Errorf("%s=%s is %q, %v", o, o.Example(), o.Text(v), err)
+		}
+	}
+}
+
 func TestBadValues(t *testing.T) {
 	for _, c := range []struct {
 		option Option

@@ -180,8 +180,11 @@ func TestGrant(t *testing.T) {
 // TestForbid: each option can be forbidden by its name, to all clients or to those of
 // a subscriber, and the others are granted as before.
 func TestForbid(t *testing.T) {
-	all := "scheduler=primary;subflow-rate-limit=2:4Mbit;delay-threshold=30ms;inactivity-timeout=1m;" +
-		"congestion-control=reno;initial-window=20;user-timeout=1m;delayed-ack=25%"
+	var every []string
+	for o := range All() {
+		every = append(every, o.String()+"="+o.Example())
+	}
+	all := strings.Join(every, ";")
 	client := netip.MustParseAddr("192.0.2.1")
 	open := Policy{Accept: []Source{FromSOCKS}, Caps: Caps{Trusted: []netip.Prefix{netip.PrefixFrom(client, 32)}}}
 	if g := open.Grant(client, &Layers{Client: []Request{ParseRequest(all)}}); g.ToClient().String() != all || len(g.List) != Count {

@@ -74,13 +74,14 @@ func (v Value) RateLimit() RateLimit {
 }
 
 var rateLimit = descriptor{
-	name:  "subflow-rate-limit",
-	takes: "a rate such as 4Mbit, or 2:4Mbit for the second path alone; 2:0 closes that path",
-	about: "caps the rate of a path towards whoever asks",
-	none:  unlimited,
-	parse: parseRateLimit,
-	print: printRateLimit,
-	check: checkRateLimit,
+	name:    "subflow-rate-limit",
+	takes:   "a rate such as 4Mbit, or 2:4Mbit for the second path alone; 2:0 closes that path",
+	about:   "caps the rate of a path towards whoever asks",
+	example: "2:4Mbit",
+	none:    unlimited,
+	parse:   parseRateLimit,
+	print:   printRateLimit,
+	check:   checkRateLimit,
 	atMost: func(v, limit Value) Value {
 		l, most := v.RateLimit(), limit.RateLimit()
 		if !most.Unlimited && (l.Unlimited || l.Rate > most.Rate) {

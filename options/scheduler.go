@@ -95,12 +95,13 @@ const weightMask = 1<<7 - 1
 func weightShift(i int) int { return 14 - 7*i }
 
 var scheduler = descriptor{
-	name:  "scheduler",
-	takes: "default, primary, smallest-delay, round-robin, weighted:W1,W2[,W3], server, overflow, redundant or auto",
-	about: "which paths carry the next bytes",
-	parse: parseSchedule,
-	print: func(v Value) string { return v.Schedule().String() },
-	check: checkSchedule,
+	name:    "scheduler",
+	takes:   "default, primary, smallest-delay, round-robin, weighted:W1,W2[,W3], server, overflow, redundant or auto",
+	about:   "which paths carry the next bytes",
+	example: "primary",
+	parse:   parseSchedule,
+	print:   func(v Value) string { return v.Schedule().String() },
+	check:   checkSchedule,
 }
 
 func checkSchedule(v Value) (Value, error) {

@@ -35,9 +35,10 @@ func UserTimeoutValue(d time.Duration) Value {
 }
 
 var userTimeout = descriptor{
-	name:  "user-timeout",
-	takes: "a duration of at most 546h, such as 2m",
-	about: "how long data may stay unacknowledged before a path is given up",
+	name:    "user-timeout",
+	takes:   "a duration of at most 546h, such as 2m",
+	about:   "how long data may stay unacknowledged before a path is given up",
+	example: "1m",
 	parse: func(text string) (Value, error) {
 		d, err := parseDuration(text, time.Second, MaxUserTimeout)
 		return UserTimeoutValue(d), err

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package web is the page on which operators watch a running gateway: static
-// files without anything from elsewhere. What it shows it gets from the
-// interface of package admin, which serves it too.
+// files without anything from elsewhere, and the list of options. What it shows it
+// gets from the interface of package admin, which serves it too.
 package web
 
 import (
+	"bytes"
 	"embed"
+	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"time"
+
+	"github.com/tandem-gateway/tandem/options"
 )
 
 //go:embed page
@@ -18,6 +24,20 @@ var files embed.FS
 // they are served by, and lets nobody put it into a page of his own.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// examples is the module of the page that has the options to choose from, each
+// with a value.
+var examples = func() []byte {
+	var all [][2]string
+	for o := range options.All() {
+		all = append(all, [2]string{o.String(), o.Example()})
+	}
+	list, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // text can be written
+	}
+	return fmt.Appendf(nil, "export const all = %s;\n", list)
+}()
 
 // Page serves the page at / and its parts below /page/.
 func Page() http.Handler {
@@ -33,10 +53,13 @@ func Page() http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		// Another version of the program has another page.
 		h.Set("Cache-Control", "no-cache")
-		if r.URL.Path == "/" {
+		switch r.URL.Path {
+		case "/":
 			http.ServeFileFS(w, r, parts, "index.html")
-			return
+		case "/page/examples.js":
+			http.ServeContent(w, r, "examples.js", time.Time{}, bytes.NewReader(examples))
+		default:
+			server.ServeHTTP(w, r)
 		}
-		server.ServeHTTP(w, r)
 	})
 }

@@ -3,6 +3,9 @@
 package web
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,24 +13,32 @@ import (
 	"github.com/tandem-gateway/tandem/options"
 )
 
-// TestPageKnowsAllOptions has each option in the list to choose from, with an
+// TestPageKnowsAllOptions has the page get each option to choose from, with an
 // example that can be typed in.
 func TestPageKnowsAllOptions(t *testing.T) {
-	script, err := files.ReadFile("page/options.js")
-	if err != nil {
-		t.Fatal(err)
+	answer := httptest.NewRecorder()
+	Page().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/page/examples.js", nil))
+	if kind := answer.Header().Get("Content-Type"); answer.Code != http.StatusOK || !strings.HasPrefix(kind, "text/javascript") {
+		t.Fatalf("status %d, type %q", answer.Code, kind)
 	}
-	_, list, _ := strings.Cut(string(script), "const examples = {")
-	list, _, _ = strings.Cut(list, "};")
-	for o := range options.All() {
-		if !strings.Contains(string(script), `"`+o.String()+`", `) && !strings.Contains(string(script), `"`+o.String()+`"]`) {
-			t.Errorf("%s cannot be chosen", o)
+	script := answer.Body.String()
+	list, ok := strings.CutPrefix(script, "export const all = ")
+	var all [][2]string
+	if err := json.Unmarshal([]byte(strings.TrimSuffix(list, ";\n")), &all); !ok || err != nil {
+		t.Fatalf("%v\n%s", err, script)
+	}
+	names := options.Names()
+	for i, pair := range all {
+		o, err := options.Named(pair[0])
+		if err == nil {
+			_, err = o.Parse(pair[1])
 		}
-		_, example, ok := strings.Cut(list, `"`+o.String()+`": "`)
-		example, _, _ = strings.Cut(example, `"`)
-		if _, err := o.Parse(example); !ok || err != nil {
-			t.Errorf("%s: example %q: %v", o, example, err)
+		if err != nil || i >= len(names) || names[i] != pair[0] {
+			t.Errorf("%s=%s: %v", pair[0], pair[1], err)
 		}
+	}
+	if len(all) != len(names) {
+		t.Errorf("%d options, want %d", len(all), len(names))
 	}
 }
 

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Options of a connection: what is in force and why, and a form to change them.
 import { element } from "./text.js";
+import { all } from "./examples.js";
 
-const names = ["scheduler", "subflow-rate-limit", "delay-threshold", "inactivity-timeout", "congestion-control", "initial-window", "user-timeout", "delayed-ack"];
-const examples = {
-  "scheduler": "primary", "subflow-rate-limit": "2:4Mbit", "delay-threshold": "30ms", "inactivity-timeout": "10m",
-  "congestion-control": "cubic", "initial-window": "20", "user-timeout": "1m", "delayed-ack": "25%",
-};
+const examples = new Map(all);
 
 const list = (values) => Object.entries(values || {}).map(([name, value]) => `${name}=${value}`).join(", ") || "nothing";
 
@@ -28,7 +25,7 @@ export class OptionForm {
   element;
 
   constructor(id, choose) {
-    const option = element("select", { "aria-label": "Option", "data-focus": "option" + id }, ...names.map((n) => element("option", { value: n }, n)));
+    const option = element("select", { "aria-label": "Option", "data-focus": "option" + id }, ...all.map(([n]) => element("option", { value: n }, n)));
     const value = element("input", { "aria-label": "Value", "data-focus": "value" + id, autocomplete: "off", spellcheck: "false", size: 14, required: "" });
     const answer = element("span", { role: "status" });
     const change = async (change) => {
@@ -36,7 +33,7 @@ export class OptionForm {
       answer.className = wrong ? "bad" : "note";
       answer.textContent = [done, wrong].filter(Boolean).join("; ");
     };
-    const suggest = () => { value.placeholder = examples[option.value]; };
+    const suggest = () => { value.placeholder = examples.get(option.value); };
     option.addEventListener("change", suggest);
     suggest();
     const clear = element("button", { type: "button", class: "clear", "data-focus": "clear" + id }, "Take back");
