@@ -47,7 +47,7 @@ func newMetrics(o *Options) (*metrics, error) {
 	if o.OTLP.Endpoint != "" {
 		exporter, err := otlp.New(context.Background(),
 			otlp.WithEndpointURL(o.OTLP.url("metrics")), otlp.WithHeaders(o.OTLP.Headers),
-			otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout), otlp.WithCompression(otlp.GzipCompression))
+			otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout))
 		if err != nil {
 			return nil, fmt.Errorf("otlp metrics: %w", err)
 		}

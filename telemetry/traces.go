@@ -58,7 +58,7 @@ func newTraces(o *Options) (*traces, error) {
 		queue:     queue.New[traced](traceRoom, traceBatch),
 		client: otlp.NewClient(
 			otlp.WithEndpointURL(o.OTLP.url("traces")), otlp.WithHeaders(o.OTLP.Headers),
-			otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout), otlp.WithCompression(otlp.GzipCompression)),
+			otlp.WithTLSClientConfig(o.OTLP.TLS), otlp.WithTimeout(o.OTLP.Timeout)),
 		timeout: o.OTLP.Timeout,
 		spans:   &tracepb.ScopeSpans{Scope: &commonpb.InstrumentationScope{Name: scope}},
 	}
