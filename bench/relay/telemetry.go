@@ -22,13 +22,16 @@ const (
 	controlTelemetry = "without, again"
 )
 
-// What may be chosen of the experiment.
+// What may be chosen of the experiment, beside the names of besideCell.
 const (
 	inTurns    = "in turns"
 	sideBySide = "side by side"
 )
 
-var errNoCell = errors.New("has neither a cell " + strconv.Quote(inTurns) + " nor " + strconv.Quote(sideBySide) + " that matches")
+// besideCell is such as "side by side: connections, TCP".
+func besideCell(p part) string { return sideBySide + ": " + p.name }
+
+var errNoCell = errors.New("no cell matches: want some of " + strconv.Quote(inTurns) + " and " + strconv.Quote(sideBySide))
 
 // telemetryParts are what may become slower.
 var telemetryParts = []part{
@@ -43,12 +46,13 @@ var telemetry = experiment.Experiment{
 	Question: "How much slower is Tandem when it tells all it can of what it does?",
 	Setup: "Tandem's forward with metrics over OTLP each second, 1 % of connections traced, and records in a file, beside Tandem without any of it, in turns: " +
 		"new connections, 64 at a time, with a request and an answer of 1 kB; eight transfers at once with MPTCP. Both run all the time. " +
-		"Then new connections go to both at the same time, to one after the other, and the CPU time of each process is read every second; and so to two without. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
+		"Then new connections go to both at the same time, to one after the other, for two seconds, and the CPU time of each in the second one is compared; and so with two without. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
 	Drawing: drawing,
 	Metrics: append(rateMetrics(telemetryParts), besideMetrics(telemetryParts)...),
-	Takes:   2 * time.Minute, Quick: 3 * time.Second,
+	Takes:   3 * time.Minute, Quick: 3 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
-		if !e.Cell(inTurns) && !e.Cell(sideBySide) {
+		besides := slices.ContainsFunc(telemetryParts, func(p part) bool { return !p.bulk() && e.Cell(besideCell(p)) })
+		if !e.Cell(inTurns) && !besides {
 			return errNoCell
 		}
 		silent, telling := peers.Telling(tools(e))
@@ -64,7 +68,7 @@ var telemetry = experiment.Experiment{
 				return err
 			}
 		}
-		if e.Cell(sideBySide) {
+		if besides {
 			f.add(controlTelemetry, &silent)
 			if err := f.telemetrySideBySide(ctx, e.Rounds(15, 1)); err != nil {
 				return err
@@ -95,28 +99,28 @@ func (f *field) telemetryInTurns(ctx context.Context, rounds int) error {
 // without at the same time. It is what decides how many a machine carries.
 func (f *field) telemetrySideBySide(ctx context.Context, rounds int) error {
 	without, with, control := f.contestants[0], f.contestants[1], f.contestants[2]
-	round := 0
-	for _, other := range []*contestant{with, control} {
-		for _, p := range connectionParts(telemetryParts) {
-			if err := f.startAll(ctx, p.lane()); err != nil {
+	var parts []part
+	for _, p := range telemetryParts {
+		if !p.bulk() && f.e.Cell(besideCell(p)) {
+			parts = append(parts, p)
+		}
+	}
+	for round := range 2 * rounds { // those of each pair have numbers of their own
+		pair := []*contestant{without, []*contestant{with, control}[round%2]}
+		if round/2%2 == 1 {
+			slices.Reverse(pair)
+		}
+		for _, p := range parts {
+			if err := f.beside(ctx, round, p, pair...); err != nil {
 				return err
 			}
-			for i := range rounds {
-				pair := []*contestant{without, other}
-				if i%2 == 1 {
-					slices.Reverse(pair)
-				}
-				if err := f.beside(ctx, round+i, p, pair...); err != nil {
-					return err
-				}
-			}
 		}
-		round += rounds // those of the other pair have numbers of their own
+		f.e.Step(round+1, 2*rounds, "%s", sideBySide)
 	}
 	r := f.r
-	r.NextTable("New connections side by side: CPU time of each, and median of the ratios of each second")
+	r.NextTable("New connections side by side: CPU time of each, and median of the ratios of each round")
 	r.Columns("", withoutTelemetry+", µs", "with", "control")
-	for _, p := range connectionParts(telemetryParts) {
+	for _, p := range parts {
 		m := p.metric(besideMetric)
 		r.Row(p.name, experiment.Spread(r.Values(withoutTelemetry, m)),
 			r.Compare(m, withTelemetry, withoutTelemetry).String(), r.Compare(m, controlTelemetry, withoutTelemetry).String())
@@ -129,15 +133,12 @@ func (f *field) telemetrySideBySide(ctx context.Context, rounds int) error {
 	return nil
 }
 
-// connectionParts are those of parts that open connections all the time.
-func connectionParts(parts []part) []part {
-	return slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.bulk() })
-}
-
 // besideMetrics are what beside measures of parts.
 func besideMetrics(parts []part) (metrics []experiment.Metric) {
-	for _, p := range connectionParts(parts) {
-		metrics = append(metrics, experiment.Metric{Name: p.metric(besideMetric), Unit: "µs each", Better: experiment.Lower})
+	for _, p := range parts {
+		if !p.bulk() {
+			metrics = append(metrics, experiment.Metric{Name: p.metric(besideMetric), Unit: "µs each", Better: experiment.Lower})
+		}
 	}
 	return metrics
 }
