@@ -14,14 +14,14 @@ import (
 // besideMetric is what is measured of relays that carry a load at the same time.
 const besideMetric = "CPU side by side"
 
-// besideLengths are how long they do so before what is measured, and while it is.
-// Both are multiples of the second in which telemetry does some of its work, so that
-// as much of it is left from before as is left over.
+// besideLengths are how long they do so before what is measured, and while it is: two
+// of the seconds in which telemetry does some of its work, but for the first one, in
+// which it does much for the first time.
 func besideLengths(e *experiment.Env) []time.Duration {
 	if e.Quick {
 		return []time.Duration{50 * time.Millisecond}
 	}
-	return []time.Duration{time.Second, time.Second}
+	return []time.Duration{1300 * time.Millisecond, 2 * time.Second}
 }
 
 // beside has contestants carry new connections at the same time, in turns of one

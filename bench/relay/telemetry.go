@@ -46,10 +46,10 @@ var telemetry = experiment.Experiment{
 	Question: "How much slower is Tandem when it tells all it can of what it does?",
 	Setup: "Tandem's forward with metrics over OTLP each second, 1 % of connections traced, and records in a file, beside Tandem without any of it, in turns: " +
 		"new connections, 64 at a time, with a request and an answer of 1 kB; eight transfers at once with MPTCP. Both run all the time. " +
-		"Then new connections go to both at the same time, to one after the other, for two seconds, and the CPU time of each in the second one is compared; and so with two without. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
+		"Then new connections go to both at the same time, to one after the other, and the CPU time of each in two seconds is compared; and so with two without. Over the loopback device of one namespace; client, relay and server share the processors; reno.",
 	Drawing: drawing,
 	Metrics: append(rateMetrics(telemetryParts), besideMetrics(telemetryParts)...),
-	Takes:   3 * time.Minute, Quick: 3 * time.Second,
+	Takes:   4*time.Minute + 30*time.Second, Quick: 3 * time.Second,
 	Run: func(ctx context.Context, e *experiment.Env, r *experiment.Result) (err error) {
 		besides := slices.ContainsFunc(telemetryParts, func(p part) bool { return !p.bulk() && e.Cell(besideCell(p)) })
 		if !e.Cell(inTurns) && !besides {
