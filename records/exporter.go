@@ -16,7 +16,7 @@ const (
 	DefaultTemplates = 10 * time.Minute
 	sendTimeout      = 2 * time.Second
 	// A collector that fails is left alone for restFactor times as long as that
-	// took, because the other collectors wait meanwhile.
+	// took, because the file and the other collectors wait meanwhile.
 	restFactor = 9
 )
 

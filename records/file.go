@@ -34,7 +34,10 @@ type file struct {
 	f     *os.File
 	size  int64
 	since time.Time
-	torn  bool // the last line was cut off
+	torn  bool   // the last line was cut off
+	lines []byte // of one write
+
+	encoder lineEncoder
 }
 
 func openFile(o FileOptions) (*file, error) {
@@ -79,10 +82,10 @@ func (w *file) open() error {
 	return nil
 }
 
-// write writes lines, or tells how many it has.
-func (w *file) write(lines []byte) (int, error) {
+// write implements sink.
+func (w *file) write(batch []entry) (int, error) {
 	done := 0
-	for len(lines) > 0 {
+	for done < len(batch) {
 		if err := w.follow(); err != nil {
 			return done, err
 		}
@@ -92,19 +95,18 @@ func (w *file) write(lines []byte) (int, error) {
 		if err := w.mend(); err != nil {
 			return done, err
 		}
-		n := w.fit(lines)
+		n := w.encode(batch[done:])
 		if n == 0 {
 			w.size = max(w.size, w.o.MaxSize) // the next record has no room
 			continue
 		}
-		m, err := w.f.Write(lines[:n])
+		m, err := w.f.Write(w.lines)
 		w.size += int64(m)
-		done += countLines(lines[:m])
 		if err != nil {
-			w.torn = m > 0 && lines[m-1] != '\n'
-			return done, err
+			w.torn = m > 0 && w.lines[m-1] != '\n'
+			return done + bytes.Count(w.lines[:m], []byte("\n")), err
 		}
-		lines = lines[n:]
+		done += n
 	}
 	return done, nil
 }
@@ -120,22 +122,19 @@ func (w *file) mend() error {
 	return err
 }
 
-// fit is how long the lines are that one write may take, and that have room in the
-// file; the first record of a file always has, and the first of a write if the file
-// has room for it.
-func (w *file) fit(lines []byte) int {
-	room := len(lines)
-	if w.o.MaxSize > 0 {
-		room = int(min(int64(room), max(w.o.MaxSize-w.size, 0)))
+// encode makes lines of as many records as one write may take, and as have room in
+// the file; the first record of a file always has.
+func (w *file) encode(batch []entry) (n int) {
+	w.lines = w.lines[:0]
+	for ; n < len(batch) && len(w.lines) < maxWrite; n++ {
+		before := len(w.lines)
+		w.lines = w.encoder.append(w.lines, &batch[n])
+		if size := w.size + int64(len(w.lines)); w.o.MaxSize > 0 && size > w.o.MaxSize && w.size+int64(before) > 0 {
+			w.lines = w.lines[:before]
+			break
+		}
 	}
-	n := bytes.LastIndexByte(lines[:min(room, maxWrite)], '\n') + 1
-	if n > 0 {
-		return n
-	}
-	if first := bytes.IndexByte(lines, '\n') + 1; first <= room || w.size == 0 {
-		return first
-	}
-	return 0
+	return n
 }
 
 // follow opens the file anew if another process has put it aside, and learns what

@@ -46,7 +46,7 @@ type entry struct {
 	trace  string
 }
 
-// sink is a collector that records go to.
+// sink is where records go.
 type sink interface {
 	// write writes all of some records, or tells how many it has.
 	write([]entry) (int, error)
@@ -55,16 +55,12 @@ type sink interface {
 
 // Keeper keeps records.
 type Keeper struct {
-	file    *file  // nil: none
-	lines   *lines // for it
+	queue   *queue.Queue[entry]
 	sinks   []sink
-	queue   *queue.Queue[entry] // for those
 	log     *slog.Logger
 	written atomic.Uint64
 	failed  atomic.Uint64
-
-	mu     sync.Mutex
-	warned time.Time
+	warned  time.Time
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -79,21 +75,19 @@ func NewKeeper(o Options) (*Keeper, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	k := &Keeper{queue: queue.New[entry](o.Room, writeBatch), lines: newLines(o.Room), log: o.Log}
+	k := &Keeper{queue: queue.New[entry](o.Room, writeBatch), log: o.Log}
 	if o.File.Path != "" {
-		var err error
-		if k.file, err = openFile(o.File); err != nil {
+		f, err := openFile(o.File)
+		if err != nil {
 			return nil, err
 		}
+		k.sinks = append(k.sinks, f)
 	}
 	for _, collector := range o.IPFIX.Collectors {
 		k.sinks = append(k.sinks, newExporter(collector, o.IPFIX))
 	}
 	var ctx context.Context
 	ctx, k.stop = context.WithCancel(context.Background())
-	if k.file != nil {
-		k.running.Go(func() { k.lines.run(ctx, writeDelay, k.writeLines) })
-	}
 	k.running.Go(func() { k.queue.Run(ctx, writeDelay, k.write) })
 	return k, nil
 }
@@ -106,60 +100,34 @@ func (k *Keeper) Keep(r *proxy.Record, trace string) {
 		return
 	}
 	e := entry{*r, trace}
-	k.keep(&e)
-	if r.Also.IsValid() { // a record of its own, as each has one address
-		e.record.Local, e.record.Also, e.record.Up, e.record.Down = r.Also, netip.AddrPort{}, 0, 0
-		k.keep(&e)
-	}
-}
-
-func (k *Keeper) keep(e *entry) {
-	if k.file != nil {
-		k.lines.put(e)
-	}
-	if len(k.sinks) == 0 {
-		return
-	}
-	r := &e.record
 	if !r.Options.Empty() {
-		r.Options = r.Options.Clone()
+		e.record.Options = r.Options.Clone()
 	}
 	if r.HopChoice != nil {
 		asked := *r.HopChoice
-		r.HopChoice = &asked
+		e.record.HopChoice = &asked
 	}
-	k.queue.Put(e)
+	k.queue.Put(&e)
+	if r.Also.IsValid() { // a record of its own, as each has one address
+		e.record.Local, e.record.Also, e.record.Up, e.record.Down = r.Also, netip.AddrPort{}, 0, 0
+		k.queue.Put(&e)
+	}
 }
 
 // Stats tells what became of the records until now.
 func (k *Keeper) Stats() Stats {
-	return Stats{Written: k.written.Load(), Dropped: k.queue.Dropped() + k.lines.dropped.Load(), Failed: k.failed.Load()}
+	return Stats{Written: k.written.Load(), Dropped: k.queue.Dropped(), Failed: k.failed.Load()}
 }
 
 func (k *Keeper) write(batch []entry) {
 	for _, s := range k.sinks {
 		n, err := s.write(batch)
-		k.account(n, len(batch), err)
-	}
-}
-
-func (k *Keeper) writeLines(batch []byte) {
-	n, err := k.file.write(batch)
-	k.account(n, countLines(batch), err)
-}
-
-// account counts what became of some records.
-func (k *Keeper) account(written, of int, err error) {
-	k.written.Add(uint64(written))
-	k.failed.Add(uint64(of - written))
-	if err == nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); now.Sub(k.warned) > warnAgain {
-		k.warned = now
-		k.log.Warn("records of connections are lost", "err", err)
+		k.written.Add(uint64(n))
+		k.failed.Add(uint64(len(batch) - n))
+		if now := time.Now(); err != nil && now.Sub(k.warned) > warnAgain {
+			k.warned = now
+			k.log.Warn("records of connections are lost", "err", err)
+		}
 	}
 }
 
@@ -168,9 +136,6 @@ func (k *Keeper) Close() error {
 	k.stop()
 	k.running.Wait()
 	var errs []error
-	if k.file != nil {
-		errs = append(errs, k.file.close())
-	}
 	for _, s := range k.sinks {
 		errs = append(errs, s.close())
 	}

@@ -50,15 +50,6 @@ func named(users ...string) (batch []entry) {
 	return batch
 }
 
-// linesOf are the lines of records.
-func linesOf(batch []entry) (b []byte) {
-	var l lineEncoder
-	for i := range batch {
-		b = l.append(b, &batch[i])
-	}
-	return b
-}
-
 func TestFilesArePutAsideBySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "made", "flows.json")
 	one := new(lineEncoder).append(nil, &named("a")[0])
@@ -68,7 +59,7 @@ func TestFilesArePutAsideBySize(t *testing.T) {
 	}
 	defer f.close()
 	for _, batch := range [][]entry{named("a"), named("b", "c", "d", "e", "f"), named("g")} {
-		if n, err := f.write(linesOf(batch)); n != len(batch) || err != nil {
+		if n, err := f.write(batch); n != len(batch) || err != nil {
 			t.Fatalf("%d written, error %v", n, err)
 		}
 	}
@@ -91,7 +82,7 @@ func TestFilesArePutAsideByAge(t *testing.T) {
 	now := f.since
 	f.now = func() time.Time { return now }
 	for _, user := range []string{"a", "b", "c"} {
-		if _, err := f.write(linesOf(named(user))); err != nil {
+		if _, err := f.write(named(user)); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(40 * time.Minute)
@@ -147,18 +138,18 @@ func TestALineThatIsCutOffSpoilsNoOther(t *testing.T) {
 	for i := range 50 {
 		users = append(users, fmt.Sprint(i))
 	}
-	n, err := f.write(linesOf(named(users...)))
+	n, err := f.write(named(users...))
 	if !errors.Is(err, unix.ENOSPC) || n == 0 || n == len(users) {
 		t.Fatalf("%d records of %d, %v", n, len(users), err)
 	}
-	if _, err := f.write(linesOf(named("lost"))); !errors.Is(err, unix.ENOSPC) {
+	if _, err := f.write(named("lost")); !errors.Is(err, unix.ENOSPC) {
 		t.Fatal(err)
 	}
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range []string{"again", "and again"} {
-		if _, err := f.write(linesOf(named(user))); err != nil {
+		if _, err := f.write(named(user)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,7 +173,7 @@ func TestALineThatWasCutOffBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.write(linesOf(named(user))); err != nil {
+		if _, err := f.write(named(user)); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.close(); err != nil {

@@ -26,7 +26,7 @@ func TestFileOfTwoProcesses(t *testing.T) {
 		}
 		writing.Go(func() {
 			for i := range records {
-				if done, err := f.write(linesOf(named(fmt.Sprintf("%d-%04d", n, i)))); err != nil || done != 1 {
+				if done, err := f.write(named(fmt.Sprintf("%d-%04d", n, i))); err != nil || done != 1 {
 					t.Errorf("%d records written: %v", done, err)
 				}
 			}
@@ -73,7 +73,7 @@ func TestFileMovedByOthers(t *testing.T) {
 	}
 	write := func(user string) {
 		t.Helper()
-		if _, err := f.write(linesOf(named(user))); err != nil {
+		if _, err := f.write(named(user)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,7 +99,7 @@ func lineText(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer f.close()
-	if _, err := f.write(linesOf(named("0-0000"))); err != nil {
+	if _, err := f.write(named("0-0000")); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(path)
