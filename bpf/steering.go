@@ -213,6 +213,18 @@ func (s *Steering) start(p *Programs) error {
 		return fmt.Errorf("open ring: %w", err)
 	}
 	s.opened.add(s.incoming)
+	if err := s.startWaking(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.steering = s
+	p.mu.Unlock()
+	return nil
+}
+
+// startWaking begins to heed what the programs want to be woken for, in the network
+// namespace of the calling thread.
+func (s *Steering) startWaking() error {
 	reader, err := ringbuf.NewReader(s.common.Maps[schedulerMapWakes])
 	if err != nil {
 		return fmt.Errorf("open ring: %w", err)
@@ -246,9 +258,6 @@ func (s *Steering) start(p *Programs) error {
 	if err := <-entered; err != nil {
 		return fmt.Errorf("network namespace: %w", err)
 	}
-	p.mu.Lock()
-	p.steering = s
-	p.mu.Unlock()
 	return nil
 }
 

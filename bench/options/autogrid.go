@@ -189,6 +189,14 @@ const (
 )
 
 func tellAuto(r *experiment.Result, all []inCell) {
+	showAuto(r, all)
+	judgeAuto(r, all)
+	if len(all) > 1 {
+		plotAuto(r, all)
+	}
+}
+
+func showAuto(r *experiment.Result, all []inCell) {
 	columns := []string{"second path"}
 	for _, arm := range autoArms {
 		columns = append(columns, arm.name+", Mbit/s")
@@ -199,18 +207,10 @@ func tellAuto(r *experiment.Result, all []inCell) {
 		}
 	}
 	r.Columns(columns...)
-	missed := map[string][]string{}
-	sums := 0
-	series := map[string]*figure.Series{}
-	for i, x := range all {
+	for _, x := range all {
 		row := []string{x.Cell.String()}
 		for _, arm := range autoArms {
 			row = append(row, fmt.Sprintf("%.2f", x.Goodput[arm.name]))
-			if series[arm.name] == nil {
-				series[arm.name] = &figure.Series{Name: arm.name}
-			}
-			s := series[arm.name]
-			s.X, s.Y = append(s.X, float64(i+1)), append(s.Y, x.Goodput[arm.name]/x.Goodput[aloneArm])
 		}
 		for _, arm := range autoArms {
 			if arm.thin {
@@ -218,6 +218,13 @@ func tellAuto(r *experiment.Result, all []inCell) {
 			}
 		}
 		r.Row(row...)
+	}
+}
+
+func judgeAuto(r *experiment.Result, all []inCell) {
+	missed := map[string][]string{}
+	sums := 0
+	for _, x := range all {
 		best := x.Goodput[aloneArm]
 		for _, name := range []string{"default", "primary", "auto first", "auto later"} {
 			if ratio := x.Goodput[name] / best; ratio < autoGoodput {
@@ -248,12 +255,17 @@ func tellAuto(r *experiment.Result, all []inCell) {
 	tell("sum", "above 0.9 of the sum of the rates where the kernel alone reaches that", sums)
 	tell("p95", "thin streams: p95 at most 1.15 of the better path's", len(all))
 	r.Note("Below 0.98 of the better path alone were default in %d of %d cells, and primary in %d.", len(missed["default"]), len(all), len(missed["primary"]))
+}
+
+func plotAuto(r *experiment.Result, all []inCell) {
 	var lines []figure.Series
 	for _, arm := range autoArms[1:] {
-		lines = append(lines, *series[arm.name])
+		s := figure.Series{Name: arm.name}
+		for i, x := range all {
+			s.X, s.Y = append(s.X, float64(i+1)), append(s.Y, x.Goodput[arm.name]/x.Goodput[aloneArm])
+		}
+		lines = append(lines, s)
 	}
-	if len(all) > 1 {
-		r.Plot("", figure.Lines(figure.Axes{Title: "Goodput over two unequal paths", X: "cell, in the order of the table", Y: "of the better path alone"}, lines...).
-			Limit(figure.Line{Name: "target", Value: autoGoodput}))
-	}
+	r.Plot("", figure.Lines(figure.Axes{Title: "Goodput over two unequal paths", X: "cell, in the order of the table", Y: "of the better path alone"}, lines...).
+		Limit(figure.Line{Name: "target", Value: autoGoodput}))
 }

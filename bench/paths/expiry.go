@@ -137,13 +137,19 @@ func holdAndLose(ctx context.Context, e *experiment.Env, spec expirySpec) (all [
 	defer func() { err = errors.Join(err, gateway.Stop()) }()
 	operator := admin.NewClient(socket)
 	defer operator.Close()
+	return watchLosses(ctx, tp.Client, spec, gateway, operator)
+}
+
+// watchLosses has a client lose its connections, and looks at what the gateway holds
+// until all of them have been lost for a while.
+func watchLosses(ctx context.Context, client *lab.Host, spec expirySpec, gateway *apps.Tandem, operator *admin.Client) (all []held, err error) {
 	base, err := slabs()
 	if err != nil {
 		return nil, err
 	}
 	start := time.Now()
 	opened, done := make(chan int, spec.n), make(chan error, 1)
-	go func() { done <- tp.Client.Do(func() error { return loseAll(ctx, spec, opened) }) }()
+	go func() { done <- client.Do(func() error { return loseAll(ctx, spec, opened) }) }()
 	count := 0
 	sample := func() error {
 		for len(opened) > 0 {

@@ -106,6 +106,29 @@ func (f *field) holdOne(ctx context.Context, c *contestant, mptcp bool, count in
 	return m, x.dead(err)
 }
 
+// openTunnels has a child open tunnels, and returns what it tells of them: at least
+// one is open.
+func (f *field) openTunnels(ctx context.Context, x *run, mptcp bool, count int) (*child, load.Result, error) {
+	client, err := f.stage.start(ctx, load.Job{
+		Workload: load.Tunnels, MPTCP: mptcp, Streams: count, Via: x.via, Target: x.target, Patience: f.patience(),
+	})
+	if err != nil {
+		return nil, load.Result{}, err
+	}
+	opened, err := client.read()
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case err == nil && opened.Connections == 0:
+		err = failure(&opened)
+	}
+	if err != nil {
+		client.close()
+		return nil, opened, err
+	}
+	return client, opened, nil
+}
+
 // hold opens the tunnels and measures.
 func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, count int) (experiment.Measured, error) {
 	// It may still be busy with the probe that found it listening.
@@ -120,23 +143,11 @@ func (f *field) hold(ctx context.Context, c *contestant, x *run, mptcp bool, cou
 	if err != nil {
 		return nil, err
 	}
-	client, err := f.stage.start(ctx, load.Job{
-		Workload: load.Tunnels, MPTCP: mptcp, Streams: count, Via: x.via, Target: x.target, Patience: f.patience(),
-	})
+	client, opened, err := f.openTunnels(ctx, x, mptcp, count)
 	if err != nil {
 		return nil, err
 	}
 	defer client.close()
-	opened, err := client.read()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return nil, err
-	}
-	if opened.Connections == 0 {
-		return nil, failure(&opened)
-	}
 	if err := await.Pause(ctx, settle); err != nil {
 		return nil, err
 	}

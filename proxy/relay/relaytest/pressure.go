@@ -37,74 +37,82 @@ func (s *sender) push() (int, error) {
 	return total, fmt.Errorf("the relay took %d bytes that nobody read", total)
 }
 
+// more is how many bytes go on when reading does.
+const more = 4 << 20
+
 // backPressure stops reading: the sender must block, and nothing may be lost
 // when reading goes on.
 func (s *suite) backPressure(t *testing.T) {
-	const more = 4 << 20
-	t.Run("one way", func(t *testing.T) {
-		s.bySide(t, Request{}, func(t *testing.T, c *Conn, x side) {
-			from, to := newSender(x.near, x.seed, chunk), newReceiver(x.far, x.seed, chunk)
-			total := 0
-			// Twice, because buffers have grown after the first time.
-			for range 2 {
-				n, err := from.push()
-				if err != nil {
-					t.Fatal(err)
-				}
-				total += n
-				if err := both(
-					func() error { return from.send(more) },
-					func() error { return to.receive(total - to.got) },
-				); err != nil {
-					t.Fatal(err)
-				}
-				total += more
-			}
-			x.near.CloseWrite()
-			if err := to.toEnd(total); err != nil {
-				t.Fatal(err)
-			}
-			x.far.CloseWrite()
-			c.ended(t, nil)
-		})
-	})
-	t.Run("the other way flows", func(t *testing.T) {
-		s.bySide(t, Request{}, func(t *testing.T, c *Conn, x side) {
-			from := newSender(x.near, x.seed, chunk)
-			total, err := from.push()
+	t.Run("one way", s.pressOneWay)
+	t.Run("the other way flows", s.pressBesideFlow)
+	t.Run("both ways", s.pressBothWays)
+}
+
+func (s *suite) pressOneWay(t *testing.T) {
+	s.bySide(t, Request{}, func(t *testing.T, c *Conn, x side) {
+		from, to := newSender(x.near, x.seed, chunk), newReceiver(x.far, x.seed, chunk)
+		total := 0
+		// Twice, because buffers have grown after the first time.
+		for range 2 {
+			n, err := from.push()
 			if err != nil {
 				t.Fatal(err)
 			}
+			total += n
 			if err := both(
-				func() error { return sendAll(x.far, x.back, more, chunk) },
-				func() error { return newReceiver(x.near, x.back, chunk).toEnd(more) },
+				func() error { return from.send(more) },
+				func() error { return to.receive(total - to.got) },
 			); err != nil {
 				t.Fatal(err)
 			}
-			x.near.CloseWrite()
-			if err := newReceiver(x.far, x.seed, chunk).toEnd(total); err != nil {
-				t.Fatal(err)
-			}
-			c.ended(t, nil)
-		})
+			total += more
+		}
+		x.near.CloseWrite()
+		if err := to.toEnd(total); err != nil {
+			t.Fatal(err)
+		}
+		x.far.CloseWrite()
+		c.ended(t, nil)
 	})
-	t.Run("both ways", func(t *testing.T) {
-		c := s.join(t, Request{})
-		defer c.Close()
-		sides := c.sides()
-		var totals [2]int
+}
+
+func (s *suite) pressBesideFlow(t *testing.T) {
+	s.bySide(t, Request{}, func(t *testing.T, c *Conn, x side) {
+		from := newSender(x.near, x.seed, chunk)
+		total, err := from.push()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := both(
-			func() (err error) { totals[0], err = newSender(c.Client, clientSeed, chunk).push(); return err },
-			func() (err error) { totals[1], err = newSender(c.Server, serverSeed, chunk).push(); return err },
+			func() error { return sendAll(x.far, x.back, more, chunk) },
+			func() error { return newReceiver(x.near, x.back, chunk).toEnd(more) },
 		); err != nil {
 			t.Fatal(err)
 		}
-		for i, x := range sides {
-			x.near.CloseWrite()
-			if err := newReceiver(x.far, x.seed, chunk).toEnd(totals[i]); err != nil {
-				t.Fatal(err)
-			}
+		x.near.CloseWrite()
+		if err := newReceiver(x.far, x.seed, chunk).toEnd(total); err != nil {
+			t.Fatal(err)
 		}
 		c.ended(t, nil)
 	})
+}
+
+func (s *suite) pressBothWays(t *testing.T) {
+	c := s.join(t, Request{})
+	defer c.Close()
+	sides := c.sides()
+	var totals [2]int
+	if err := both(
+		func() (err error) { totals[0], err = newSender(c.Client, clientSeed, chunk).push(); return err },
+		func() (err error) { totals[1], err = newSender(c.Server, serverSeed, chunk).push(); return err },
+	); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range sides {
+		x.near.CloseWrite()
+		if err := newReceiver(x.far, x.seed, chunk).toEnd(totals[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.ended(t, nil)
 }
