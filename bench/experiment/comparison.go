@@ -85,7 +85,7 @@ func (c Comparison) Word() string {
 // Times is such as "1.46 (1.31–1.60)": how many times the other value it is.
 func (c Comparison) Times() string {
 	switch {
-	case c.N == 0 || c.undefined():
+	case !c.known():
 		return c.Word()
 	case c.N < fewest:
 		return fmt.Sprintf("%.2f", c.Ratio)
@@ -96,35 +96,32 @@ func (c Comparison) Times() string {
 // AtLeast tells whether the ratio is as high as it should be, with a word if
 // chance alone may have decided that.
 func (c Comparison) AtLeast(bound float64) (met bool, got string) {
-	got = c.Times()
-	switch {
-	case c.N == 0 || c.undefined():
-		return false, got
-	case c.N < fewest:
-		got += ", too few repetitions to tell"
-	case c.Interval.Low < bound && bound < c.Interval.High:
-		got += ", within noise"
-	}
-	return c.Ratio >= bound, got
+	return c.known() && c.Ratio >= bound, c.Times() + c.doubt(bound)
 }
 
 // AtMost tells whether the ratio is as low as it should be, likewise.
 func (c Comparison) AtMost(bound float64) (met bool, got string) {
-	got = c.percent()
-	switch {
-	case c.N == 0 || c.undefined():
-		return false, got
-	case c.N < fewest:
-		got += ", too few repetitions to tell"
-	case c.Interval.Low < bound && bound < c.Interval.High:
-		got += ", within noise"
-	}
-	return c.Ratio <= bound, got
+	return c.known() && c.Ratio <= bound, c.percent() + c.doubt(bound)
 }
+
+// doubt says why it may be chance on which side of a bound the ratio is.
+func (c Comparison) doubt(bound float64) string {
+	switch {
+	case !c.known():
+		return ""
+	case c.N < fewest:
+		return ", too few repetitions to tell"
+	case c.Interval.Low < bound && bound < c.Interval.High:
+		return ", within noise"
+	}
+	return ""
+}
+
+func (c Comparison) known() bool { return c.N > 0 && !c.undefined() }
 
 // String is such as "+3.1 % (+1.2 to +4.9 %), better".
 func (c Comparison) String() string {
-	if c.N == 0 || c.undefined() {
+	if !c.known() {
 		return c.Word()
 	}
 	return c.percent() + ", " + c.Word()
@@ -134,7 +131,7 @@ func (c Comparison) String() string {
 // narrow for want of values.
 func (c Comparison) percent() string {
 	switch {
-	case c.N == 0 || c.undefined():
+	case !c.known():
 		return c.Word()
 	case c.N < fewest:
 		return fmt.Sprintf("%+.1f %%", 100*(c.Ratio-1))

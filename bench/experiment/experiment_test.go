@@ -211,45 +211,32 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestAtLeast(t *testing.T) {
+func TestBounds(t *testing.T) {
+	least := func(c Comparison) (bool, string) { return c.AtLeast(0.95) }
+	most := func(c Comparison) (bool, string) { return c.AtMost(1.01) }
 	for _, tt := range []struct {
+		bound     func(Comparison) (bool, string)
 		ratio     float64
 		low, high float64
 		n         int
 		met       bool
 		want      string
 	}{
-		{0.97, 0.95, 0.99, 5, true, "0.97 (0.95–0.99)"},
-		{0.97, 0.94, 0.99, 5, true, "0.97 (0.94–0.99), within noise"},
-		{0.94, 0.9, 0.96, 5, false, "0.94 (0.90–0.96), within noise"},
-		{0.9, 0.89, 0.91, 5, false, "0.90 (0.89–0.91)"},
-		{0.97, 0.95, 0.99, 4, true, "0.97, too few repetitions to tell"},
-		{0, 0, 0, 0, false, "not measured"},
+		{least, 0.97, 0.95, 0.99, 5, true, "0.97 (0.95–0.99)"},
+		{least, 0.97, 0.94, 0.99, 5, true, "0.97 (0.94–0.99), within noise"},
+		{least, 0.94, 0.9, 0.96, 5, false, "0.94 (0.90–0.96), within noise"},
+		{least, 0.9, 0.89, 0.91, 5, false, "0.90 (0.89–0.91)"},
+		{least, 0.97, 0.95, 0.99, 4, true, "0.97, too few repetitions to tell"},
+		{least, 0, 0, 0, 0, false, "not measured"},
+		{most, 1.005, 1, 1.008, 5, true, "+0.5 % (+0.0 to +0.8 %)"},
+		{most, 1.005, 1, 1.02, 5, true, "+0.5 % (+0.0 to +2.0 %), within noise"},
+		{most, 1.02, 1.005, 1.03, 5, false, "+2.0 % (+0.5 to +3.0 %), within noise"},
+		{most, 1.02, 1.015, 1.03, 5, false, "+2.0 % (+1.5 to +3.0 %)"},
+		{most, 1.005, 1, 1.008, 4, true, "+0.5 %, too few repetitions to tell"},
+		{most, 0, 0, 0, 0, false, "not measured"},
 	} {
 		c := Comparison{Metric{}, tt.ratio, figure.Interval{Low: tt.low, High: tt.high}, tt.n}
-		if met, got := c.AtLeast(0.95); met != tt.met || got != tt.want {
-			t.Errorf("%+v: %t, %q", tt, met, got)
-		}
-	}
-}
-
-func TestAtMost(t *testing.T) {
-	for _, tt := range []struct {
-		ratio     float64
-		low, high float64
-		n         int
-		met       bool
-		want      string
-	}{
-		{1.005, 1, 1.008, 5, true, "+0.5 % (+0.0 to +0.8 %)"},
-		{1.005, 1, 1.02, 5, true, "+0.5 % (+0.0 to +2.0 %), within noise"},
-		{1.02, 1.005, 1.03, 5, false, "+2.0 % (+0.5 to +3.0 %), within noise"},
-		{1.02, 1.015, 1.03, 5, false, "+2.0 % (+1.5 to +3.0 %)"},
-		{1.005, 1, 1.008, 4, true, "+0.5 %, too few repetitions to tell"},
-		{0, 0, 0, 0, false, "not measured"},
-	} {
-		c := Comparison{Metric{}, tt.ratio, figure.Interval{Low: tt.low, High: tt.high}, tt.n}
-		if met, got := c.AtMost(1.01); met != tt.met || got != tt.want {
+		if met, got := tt.bound(c); met != tt.met || got != tt.want {
 			t.Errorf("%+v: %t, %q", tt, met, got)
 		}
 	}
