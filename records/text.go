@@ -4,7 +4,6 @@ package records
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -47,27 +46,20 @@ func (q *quoted) append(b []byte, s string) []byte {
 	return append(b, q.text...)
 }
 
-// decimals are 000 to 999.
-var decimals = func() string {
-	var all strings.Builder
-	for n := range 1000 {
-		fmt.Fprintf(&all, "%03d", n)
-	}
-	return all.String()
-}()
+func digit(n uint) byte { return byte('0' + n%10) }
 
 // appendThousandth appends a number below 1000 with leading zeros.
 func appendThousandth(b []byte, n uint) []byte {
-	return append(b, decimals[3*n], decimals[3*n+1], decimals[3*n+2])
+	return append(b, digit(n/100), digit(n/10), digit(n))
 }
 
 // appendSmall appends a number below 1000.
 func appendSmall(b []byte, n uint) []byte {
 	switch {
 	case n < 10:
-		return append(b, decimals[3*n+2])
+		return append(b, digit(n))
 	case n < 100:
-		return append(b, decimals[3*n+1], decimals[3*n+2])
+		return append(b, digit(n/10), digit(n))
 	}
 	return appendThousandth(b, n)
 }
