@@ -27,7 +27,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // examples is the module of the page that has the options to choose from, each
 // with a value.
-var examples = func() []byte {
+func examples() []byte {
 	var all [][2]string
 	for o := range options.All() {
 		all = append(all, [2]string{o.String(), o.Example()})
@@ -37,7 +37,7 @@ var examples = func() []byte {
 		panic(err) // text can be written
 	}
 	return fmt.Appendf(nil, "export const all = %s;\n", list)
-}()
+}
 
 // Page serves the page at / and its parts below /page/.
 func Page() http.Handler {
@@ -45,7 +45,7 @@ func Page() http.Handler {
 	if err != nil {
 		panic(err) // the name is a constant
 	}
-	server := http.StripPrefix("/page", http.FileServerFS(parts))
+	server, choices := http.StripPrefix("/page", http.FileServerFS(parts)), examples()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -57,7 +57,7 @@ func Page() http.Handler {
 		case "/":
 			http.ServeFileFS(w, r, parts, "index.html")
 		case "/page/examples.js":
-			http.ServeContent(w, r, "examples.js", time.Time{}, bytes.NewReader(examples))
+			http.ServeContent(w, r, "examples.js", time.Time{}, bytes.NewReader(choices))
 		default:
 			server.ServeHTTP(w, r)
 		}
