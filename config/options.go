@@ -3,6 +3,7 @@
 package config
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -71,14 +72,23 @@ func (o OptionValues) Set() options.Set { return setOf(o) }
 
 func setOf[Name ~string](section map[Name]OptionValue) options.Set {
 	var s options.Set
-	for option := range options.All() {
-		if text, given := section[Name(option.String())]; given {
-			if value, err := option.Parse(string(text)); err == nil {
-				s, _ = s.With(option, value)
-			}
+	for option, text := range given(section) {
+		if value, err := option.Parse(text); err == nil {
+			s, _ = s.With(option, value)
 		}
 	}
 	return s
+}
+
+// given are the values that a section has, by option and in the order of the table.
+func given[Name ~string](section map[Name]OptionValue) iter.Seq2[options.Option, string] {
+	return func(yield func(options.Option, string) bool) {
+		for option := range options.All() {
+			if text, is := section[Name(option.String())]; is && !yield(option, string(text)) {
+				return
+			}
+		}
+	}
 }
 
 // OptionName is the name of an option.

@@ -48,15 +48,11 @@ func (v *validator) ask(path string, u *Upstream) {
 // optionValues checks values and returns them.
 func optionValues[Name ~string](v *validator, path string, section map[Name]OptionValue) (s options.Set, ok bool) {
 	ok = true
-	for option := range options.All() {
-		text, given := section[Name(option.String())]
-		if !given {
-			continue
-		}
-		value, err := option.Parse(string(text))
+	for option, text := range given(section) {
+		value, err := option.Parse(text)
 		if err != nil {
 			wrong, want, _ := strings.Cut(err.Error(), "; ")
-			v.bad(join(path, option.String()), quote(string(text))+": "+wrong, want)
+			v.bad(join(path, option.String()), quote(text)+": "+wrong, want)
 			ok = false
 			continue
 		}
