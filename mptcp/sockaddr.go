@@ -148,7 +148,8 @@ func RemoteAddr(fd int) (netip.AddrPort, error) {
 func nameOf(call uintptr, fd int, what string) (netip.AddrPort, error) {
 	var sa sockaddr
 	sa.room()
-	// Raw, as it does not block and may be made once for each connection.
+	// Raw: it waits for nothing but the lock of the socket, and may be made once for
+	// each connection.
 	_, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&sa.raw)), uintptr(unsafe.Pointer(&sa.len)))
 	if errno != 0 {
 		return netip.AddrPort{}, fmt.Errorf("%s: %w", what, errno)
